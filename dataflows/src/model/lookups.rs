@@ -1,0 +1,245 @@
+//! The lookup tables: small collections that change while the job runs and correct every number
+//! they touch. Every worker holds all of each.
+//!
+//! A table is a multiset of rows fed by differences, so a withdrawn row is simply gone; where
+//! two rows speak of one key at the same time, the greatest row wins, whatever their order of
+//! arrival.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Id, Name};
+use super::time::Millis;
+
+/// An attribution model.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Model {
+    /// All credit to the first touch.
+    FirstTouch,
+    /// All credit to the last touch.
+    LastTouch,
+    /// Equal credit.
+    Linear,
+    /// 40 % to the first and last touch each, the rest spread evenly between.
+    PositionBased,
+    /// Credit halves with every half-life before the conversion.
+    TimeDecay,
+}
+
+impl Model {
+    /// How many models there are.
+    pub const COUNT: usize = 5;
+    /// Every model, in the order of their names.
+    pub const ALL: [Model; Self::COUNT] =
+        [Model::FirstTouch, Model::LastTouch, Model::Linear, Model::PositionBased, Model::TimeDecay];
+
+    /// The model's name in tables and rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Model::FirstTouch => "first_touch",
+            Model::LastTouch => "last_touch",
+            Model::Linear => "linear",
+            Model::PositionBased => "position_based",
+            Model::TimeDecay => "time_decay",
+        }
+    }
+
+    /// The model a name stands for.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|model| model.as_str() == text)
+    }
+}
+
+/// One row of `attribution_rules`; what it leaves open is inherited.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+pub struct AttributionRule {
+    /// How long before the conversion a click may lie.
+    pub click_lookback: Option<Millis>,
+    /// How long before the conversion a view may lie.
+    pub view_lookback: Option<Millis>,
+    /// The half-life of time decay.
+    pub half_life: Option<Millis>,
+    /// The model behind `conversions` and `revenue_micros` of the performance tables.
+    pub default_model: Option<Model>,
+}
+
+/// One row of a lookup table.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+pub enum LookupRow {
+    /// `campaigns`: a campaign and its advertiser.
+    Campaign(Name, Name),
+    /// `traffic`: a user whose traffic is invalid.
+    ListedUser(Id),
+    /// `traffic`: a site whose traffic is invalid.
+    ListedSite(Name),
+    /// `traffic`: more valid-by-time clicks than this of one user in a minute are a flood.
+    MaxClicksPerUserMinute(u32),
+    /// `traffic`: how long after its impression a click counts.
+    ClickJoinWindow(Millis),
+    /// `attribution_rules`: for all advertisers.
+    GlobalRule(AttributionRule),
+    /// `attribution_rules`: for one advertiser.
+    AdvertiserRule(Name, AttributionRule),
+}
+
+/// The attribution settings in force for one advertiser.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Attribution {
+    /// How long before the conversion a click may lie.
+    pub click_lookback: Millis,
+    /// How long before the conversion a view may lie.
+    pub view_lookback: Millis,
+    /// The half-life of time decay; above zero.
+    pub half_life: Millis,
+    /// The model behind the performance tables.
+    pub default_model: Model,
+}
+
+impl Default for Attribution {
+    fn default() -> Self {
+        Self {
+            click_lookback: Millis::days(30),
+            view_lookback: Millis::days(1),
+            half_life: Millis::days(7),
+            default_model: Model::LastTouch,
+        }
+    }
+}
+
+impl Attribution {
+    fn refined_by(self, rule: &AttributionRule) -> Self {
+        Self {
+            click_lookback: rule.click_lookback.unwrap_or(self.click_lookback),
+            view_lookback: rule.view_lookback.unwrap_or(self.view_lookback),
+            half_life: rule.half_life.unwrap_or(self.half_life),
+            default_model: rule.default_model.unwrap_or(self.default_model),
+        }
+    }
+}
+
+/// The contents of all lookup tables at one epoch.
+#[derive(Clone, Debug, Default)]
+pub struct Lookups {
+    rows: BTreeMap<LookupRow, isize>,
+}
+
+impl Lookups {
+    /// Clicks of one user in a minute, above which they are a flood, unless a row says otherwise.
+    pub const DEFAULT_MAX_CLICKS: u32 = 10;
+    /// How long after its impression a click counts, unless a row says otherwise.
+    pub const DEFAULT_CLICK_JOIN_WINDOW: Millis = Millis::hours(24);
+
+    /// Adds `diff` copies of a row.
+    pub fn update(&mut self, row: LookupRow, diff: isize) {
+        let count = self.rows.entry(row).or_insert(0);
+        *count += diff;
+        if *count == 0 {
+            self.rows.remove(&row);
+        }
+    }
+
+    fn contains(&self, row: LookupRow) -> bool {
+        self.rows.get(&row).is_some_and(|&count| count > 0)
+    }
+
+    /// The greatest row present between two bounds.
+    fn greatest(&self, low: LookupRow, high: LookupRow) -> Option<&LookupRow> {
+        self.rows.range(low..=high).rev().find(|&(_, &count)| count > 0).map(|(row, _)| row)
+    }
+
+    /// The advertiser of a campaign, when it is listed with one.
+    pub fn advertiser(&self, campaign: Name) -> Option<Name> {
+        let low = LookupRow::Campaign(campaign, Name::EMPTY);
+        match self.greatest(low, LookupRow::Campaign(campaign, Name::GREATEST)) {
+            Some(&LookupRow::Campaign(_, advertiser)) if advertiser != Name::EMPTY => Some(advertiser),
+            _ => None,
+        }
+    }
+
+    /// Whether an impression of this user on this site is invalid traffic.
+    pub fn is_listed(&self, user: Id, site: Name) -> bool {
+        self.contains(LookupRow::ListedUser(user)) || self.contains(LookupRow::ListedSite(site))
+    }
+
+    /// The flood limit in force.
+    pub fn max_clicks_per_user_minute(&self) -> u32 {
+        let all = LookupRow::MaxClicksPerUserMinute(0)..=LookupRow::MaxClicksPerUserMinute(u32::MAX);
+        match self.greatest(*all.start(), *all.end()) {
+            Some(&LookupRow::MaxClicksPerUserMinute(limit)) => limit,
+            _ => Self::DEFAULT_MAX_CLICKS,
+        }
+    }
+
+    /// The click join window in force.
+    pub fn click_join_window(&self) -> Millis {
+        let (low, high) = (Millis(i64::MIN), Millis(i64::MAX));
+        match self.greatest(LookupRow::ClickJoinWindow(low), LookupRow::ClickJoinWindow(high)) {
+            Some(&LookupRow::ClickJoinWindow(window)) => window,
+            _ => Self::DEFAULT_CLICK_JOIN_WINDOW,
+        }
+    }
+
+    /// The attribution settings in force for `advertiser`.
+    pub fn attribution(&self, advertiser: Name) -> Attribution {
+        let (least, greatest) = (AttributionRule::default(), AttributionRule::GREATEST);
+        let mut settings = Attribution::default();
+        if let Some(LookupRow::GlobalRule(rule)) =
+            self.greatest(LookupRow::GlobalRule(least), LookupRow::GlobalRule(greatest))
+        {
+            settings = settings.refined_by(rule);
+        }
+        let low = LookupRow::AdvertiserRule(advertiser, least);
+        if let Some(LookupRow::AdvertiserRule(_, rule)) =
+            self.greatest(low, LookupRow::AdvertiserRule(advertiser, greatest))
+        {
+            settings = settings.refined_by(rule);
+        }
+        settings
+    }
+}
+
+impl Name {
+    const GREATEST: Name = Name::from_raw(u64::MAX);
+}
+
+impl AttributionRule {
+    const GREATEST: AttributionRule = AttributionRule {
+        click_lookback: Some(Millis(i64::MAX)),
+        view_lookback: Some(Millis(i64::MAX)),
+        half_life: Some(Millis(i64::MAX)),
+        default_model: Some(Model::TimeDecay),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greatest_of_contradicting_rows_wins_until_it_is_withdrawn() {
+        let (campaign, a, b) = (Name::new("c1"), Name::new("adv1"), Name::new("adv2"));
+        let mut lookups = Lookups::default();
+        assert_eq!(lookups.advertiser(campaign), None);
+        lookups.update(LookupRow::Campaign(campaign, b), 1);
+        lookups.update(LookupRow::Campaign(campaign, a), 1);
+        assert_eq!(lookups.advertiser(campaign), Some(b));
+        lookups.update(LookupRow::Campaign(campaign, b), -1);
+        assert_eq!(lookups.advertiser(campaign), Some(a));
+    }
+
+    #[test]
+    fn a_rule_of_an_advertiser_refines_the_global_one() {
+        let mut lookups = Lookups::default();
+        let global = AttributionRule { half_life: Some(Millis::days(2)), ..Default::default() };
+        let own = AttributionRule { default_model: Some(Model::Linear), ..Default::default() };
+        lookups.update(LookupRow::GlobalRule(global), 1);
+        lookups.update(LookupRow::AdvertiserRule(Name::new("adv1"), own), 1);
+        let settings = lookups.attribution(Name::new("adv1"));
+        assert_eq!((settings.half_life, settings.default_model), (Millis::days(2), Model::Linear));
+        assert_eq!(settings.click_lookback, Millis::days(30));
+        assert_eq!(lookups.attribution(Name::new("adv2")).default_model, Model::LastTouch);
+    }
+}

@@ -1,0 +1,95 @@
+//! What is summed: fixed arrays of integers that serve as difference types, so that an
+//! aggregate is a collection of keys and a correction is a negative difference.
+
+use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
+use serde::{Deserialize, Serialize};
+
+/// Declares a struct of integers as an additive group. Addition wraps: as sums are exact modulo
+/// the integer's range, a total that fits is right whatever the partial sums went through.
+macro_rules! measures {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $int:ty),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $int),+ }
+
+        impl IsZero for $name {
+            fn is_zero(&self) -> bool {
+                *self == Self::default()
+            }
+        }
+
+        impl Semigroup for $name {
+            fn plus_equals(&mut self, rhs: &Self) {
+                $(self.$field = self.$field.wrapping_add(rhs.$field);)+
+            }
+        }
+
+        impl Monoid for $name {
+            fn zero() -> Self {
+                Self::default()
+            }
+        }
+
+        impl Abelian for $name {
+            fn negate(&mut self) {
+                $(self.$field = self.$field.wrapping_neg();)+
+            }
+        }
+    };
+}
+
+measures! {
+    /// The measures of the performance tables. A cell holds fewer than 2^31 events of a kind.
+    Measures {
+        /// Bids placed.
+        bids: i32,
+        /// Impressions whose auction holds a bid of the same campaign.
+        wins: i32,
+        /// Impressions counted.
+        impressions: i32,
+        /// Of these, measured as viewable.
+        viewable: i32,
+        /// Valid clicks.
+        clicks: i32,
+        /// Conversions, by the default model.
+        conversions: i32,
+        /// Cost of the impressions, in micros.
+        spend_micros: i64,
+        /// Attributed revenue, by the default model, in micros.
+        revenue_micros: i64,
+        /// Sum of the bids' prices, in micros.
+        bid_micros: i64,
+    }
+}
+
+measures! {
+    /// The measures of `attribution_hour`.
+    Credit {
+        /// Credit, in millionths of a conversion.
+        credit_micros: i64,
+        /// Revenue, in micros.
+        revenue_micros: i64,
+    }
+}
+
+measures! {
+    /// The measures of `reach_day`.
+    Reach {
+        /// Distinct users with a counted impression.
+        users: i64,
+        /// Counted impressions.
+        impressions: i64,
+    }
+}
+
+measures! {
+    /// The measures of `supply_hour`.
+    Supply {
+        /// Auctions with at least one accepted bid.
+        bid_requests: i64,
+        /// Bids.
+        bids: i64,
+        /// Impressions won.
+        wins: i64,
+    }
+}

@@ -1,0 +1,9 @@
+//! Words of the domain: keys, money, time, the events, measures, rejects, lookups.
+
+pub mod events;
+pub mod ids;
+pub mod lookups;
+pub mod measures;
+pub mod money;
+pub mod reject;
+pub mod time;

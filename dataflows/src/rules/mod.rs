@@ -1,0 +1,4 @@
+//! Pure functions: values in, values out. Tested without a dataflow.
+
+pub mod attribution;
+pub mod dedup;

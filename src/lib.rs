@@ -1,0 +1,10 @@
+//! AdvertiseX: exact, incremental numbers for ad traffic.
+//!
+//! `formats`, `sources` and `sinks` know bytes and files, `dataflows` knows the graphs, and only
+//! `runtime` sees both sides.
+
+pub mod config;
+pub mod formats;
+pub mod generate;
+pub mod names;
+pub mod sources;
