@@ -140,21 +140,15 @@ impl Route for Name {
     }
 }
 
-impl Route for u32 {
+impl Route for super::lookups::Model {
     fn route(&self) -> u64 {
-        mix(u64::from(*self))
+        *self as u64
     }
 }
 
 impl<A: Route, B: Route> Route for (A, B) {
     fn route(&self) -> u64 {
         mix(self.0.route().rotate_left(21) ^ self.1.route())
-    }
-}
-
-impl<A: Route, B: Route, C: Route> Route for (A, B, C) {
-    fn route(&self) -> u64 {
-        mix((self.0.route().rotate_left(21) ^ self.1.route()).rotate_left(21) ^ self.2.route())
     }
 }
 

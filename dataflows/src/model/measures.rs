@@ -1,7 +1,7 @@
 //! What is summed: fixed arrays of integers that serve as difference types, so that an
 //! aggregate is a collection of keys and a correction is a negative difference.
 
-use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
+use differential_dataflow::difference::{Abelian, IsZero, Monoid, Multiply, Semigroup};
 use serde::{Deserialize, Serialize};
 
 /// Declares a struct of integers as an additive group. Addition wraps: as sums are exact modulo
@@ -27,6 +27,14 @@ macro_rules! measures {
         impl Monoid for $name {
             fn zero() -> Self {
                 Self::default()
+            }
+        }
+
+        impl Multiply<isize> for $name {
+            type Output = Self;
+
+            fn multiply(self, times: &isize) -> Self {
+                Self { $($field: self.$field.wrapping_mul(*times as $int)),+ }
             }
         }
 

@@ -85,9 +85,8 @@ fn hand_out<R: PartialOrd + Copy>(total: i64, mut parts: Vec<i64>, remainders: V
     let lacking = total - parts.iter().sum::<i64>();
     if lacking > 0 && !parts.is_empty() {
         let mut order: Vec<usize> = (0..parts.len()).collect();
-        order.sort_by(|&a, &b| {
-            remainders[b].partial_cmp(&remainders[a]).unwrap_or(std::cmp::Ordering::Equal)
-        });
+        order
+            .sort_by(|&a, &b| remainders[b].partial_cmp(&remainders[a]).unwrap_or(std::cmp::Ordering::Equal));
         for turn in 0..lacking as usize {
             parts[order[turn % order.len()]] += 1;
         }

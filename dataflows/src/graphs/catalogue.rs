@@ -1,0 +1,221 @@
+//! Builds the whole job: from the inputs to the tables.
+
+use differential_dataflow::AsCollection;
+use differential_dataflow::VecCollection;
+use differential_dataflow::input::{Input, InputSession};
+use timely::dataflow::Scope;
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::operators::vec::Broadcast;
+
+use crate::model::events::{Bid, Click, Conversion, Impression, Placed};
+use crate::model::ids::{Id, Name};
+use crate::model::lookups::{LookupRow, Model};
+use crate::model::measures::{Credit, Measures, Reach, Supply};
+use crate::model::reject::QualityKey;
+use crate::model::time::{Day, Epoch, Hour, Minute};
+use crate::operators::arrange::{ArrangeKeyed, ArrangeSums, Keyed, SumTrace, Summed, ValTrace};
+use crate::operators::regroup::regroup;
+
+use super::attribution::{Attribution, PathStep};
+use super::auctions::{Auctions, SupplyKey};
+use super::booking::Booking;
+use super::dedup::Dedup;
+use super::flood::Flood;
+use super::impressions::Impressions;
+use super::reach::reach;
+use super::touches::Touches;
+
+/// One input collection: records with their differences.
+pub type Session<D> = InputSession<Epoch, D, isize>;
+
+/// The input collections. A record may be given to any worker; a lookup row to one only.
+pub struct Inputs {
+    /// Bids, with their auction.
+    pub bids: Session<(Id, Bid)>,
+    /// Impressions, with their id.
+    pub impressions: Session<(Id, Impression)>,
+    /// Clicks, with their id.
+    pub clicks: Session<(Id, Click)>,
+    /// Conversions, with their id.
+    pub conversions: Session<(Id, Conversion)>,
+    /// What the sources count: records received and rejected.
+    pub quality: Session<QualityKey>,
+    /// The rows of all lookup tables.
+    pub lookups: Session<LookupRow>,
+}
+
+impl Inputs {
+    /// Ends the present epoch on all inputs: what follows belongs to `epoch`.
+    pub fn advance_to(&mut self, epoch: Epoch) {
+        let Self { bids, impressions, clicks, conversions, quality, lookups } = self;
+        bids.advance_to(epoch);
+        bids.flush();
+        impressions.advance_to(epoch);
+        impressions.flush();
+        clicks.advance_to(epoch);
+        clicks.flush();
+        conversions.advance_to(epoch);
+        conversions.flush();
+        quality.advance_to(epoch);
+        quality.flush();
+        lookups.advance_to(epoch);
+        lookups.flush();
+    }
+}
+
+/// The published tables, as maintained aggregates that a sink reads, and how far they are.
+pub struct Outputs {
+    /// Passed an epoch when every table is complete up to it.
+    pub probe: Handle<Epoch>,
+    /// `performance_minute`.
+    pub performance_minute: SumTrace<(Minute, Name), Measures>,
+    /// `performance_hour`.
+    pub performance_hour: SumTrace<Placed<Hour>, Measures>,
+    /// `attribution_hour`.
+    pub attribution_hour: SumTrace<((Hour, Name), Model), Credit>,
+    /// `reach_day`.
+    pub reach_day: SumTrace<(Day, Name), Reach>,
+    /// `supply_hour`.
+    pub supply_hour: SumTrace<SupplyKey, Supply>,
+    /// `quality_minute`.
+    pub quality_minute: SumTrace<QualityKey, isize>,
+    /// `conversion_paths`.
+    pub conversion_paths: ValTrace<Id, PathStep>,
+}
+
+/// Builds the job in a scope.
+pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
+    // 1. The inputs. Of the events, impressions are arranged once and read by three graphs.
+    let (bids_in, bids) = scope.new_collection();
+    let (impressions_in, impressions) = scope.new_collection();
+    let (clicks_in, clicks) = scope.new_collection();
+    let (conversions_in, conversions) = scope.new_collection();
+    let (quality_in, sources) = scope.new_collection();
+    let (lookups_in, lookups) = scope.new_collection::<LookupRow, isize>();
+    let lookups = lookups.inner.broadcast().as_collection();
+    let impressions: Keyed<Id, Impression> = impressions.arrange_keyed("impressions by id");
+    let nothing = scope.new_collection::<(Id, ()), isize>().1.arrange_keyed("nothing by id");
+    let no_minutes = scope.new_collection::<((Id, Minute), ()), isize>().1.arrange_keyed("nothing by minute");
+
+    // 2. Clicks: deduplicated, joined to impressions, freed of floods.
+    let clicks = regroup(
+        "deduplicate clicks",
+        clicks.arrange_keyed("clicks by id"),
+        nothing.clone(),
+        lookups.clone(),
+        Dedup::default(),
+    );
+    let seen = regroup(
+        "join clicks to impressions",
+        impressions.clone(),
+        clicks.first.arrange_keyed("clicks by impression"),
+        lookups.clone(),
+        Impressions,
+    );
+    let flood = regroup(
+        "exclude click floods",
+        seen.second.arrange_keyed("timely clicks by user and minute"),
+        no_minutes,
+        lookups.clone(),
+        Flood,
+    );
+
+    // 3. Bids, and which of them won.
+    let places = seen.first.clone().map(|seen| (seen.auction, seen.place));
+    let auctions = regroup(
+        "join impressions to bids",
+        bids.arrange_keyed("bids by auction"),
+        places.arrange_keyed("impressions by auction"),
+        lookups.clone(),
+        Auctions,
+    );
+
+    // 4. Attribution.
+    let touches = regroup(
+        "derive touches",
+        impressions.clone(),
+        flood.first.arrange_keyed("valid clicks by impression"),
+        lookups.clone(),
+        Touches,
+    );
+    let conversions = regroup(
+        "deduplicate conversions",
+        conversions.arrange_keyed("conversions by id"),
+        nothing,
+        lookups.clone(),
+        Dedup::default(),
+    );
+    let attribution = regroup(
+        "attribute conversions",
+        conversions.first.arrange_keyed("conversions by user and advertiser"),
+        touches.first.arrange_keyed("touches by user and advertiser"),
+        lookups.clone(),
+        Attribution,
+    );
+    let booking = regroup(
+        "book conversions",
+        impressions,
+        attribution.third.arrange_keyed("bookings by impression"),
+        lookups,
+        Booking,
+    );
+
+    // 5. The tables.
+    let served = explode(seen.first.clone());
+    let facts = auctions.first.concatenate([served, touches.second, booking.first]);
+    let performance_minute =
+        facts.clone().map(|place| (place.window, place.campaign)).arrange_sums("performance by minute");
+    let performance_hour = facts.map(Placed::hourly).arrange_sums("performance by hour");
+    let attribution_hour = attribution.second.arrange_sums("attribution by hour");
+    let reach_day = reach(seen.first);
+    let supply_hour = auctions.second.arrange_sums("supply by hour");
+    let quality_minute = sources
+        .concatenate([clicks.third, seen.third, flood.third, auctions.third, conversions.third])
+        .arrange_sums("quality by minute");
+    let conversion_paths = attribution.first.arrange_keyed("paths by conversion");
+
+    let probe = Handle::new();
+    watch(&probe, &performance_minute);
+    watch(&probe, &performance_hour);
+    watch(&probe, &attribution_hour);
+    watch(&probe, &reach_day);
+    watch(&probe, &supply_hour);
+    watch(&probe, &quality_minute);
+    conversion_paths.stream.clone().probe_with(&probe);
+
+    let inputs = Inputs {
+        bids: bids_in,
+        impressions: impressions_in,
+        clicks: clicks_in,
+        conversions: conversions_in,
+        quality: quality_in,
+        lookups: lookups_in,
+    };
+    let outputs = Outputs {
+        probe,
+        performance_minute: performance_minute.trace,
+        performance_hour: performance_hour.trace,
+        attribution_hour: attribution_hour.trace,
+        reach_day: reach_day.trace,
+        supply_hour: supply_hour.trace,
+        quality_minute: quality_minute.trace,
+        conversion_paths: conversion_paths.trace,
+    };
+    (inputs, outputs)
+}
+
+/// What counted impressions add to the performance tables.
+fn explode<'scope>(
+    counted: VecCollection<'scope, Epoch, super::impressions::Counted, isize>,
+) -> VecCollection<'scope, Epoch, Placed<Minute>, Measures> {
+    counted.explode(|seen| Some((seen.place, seen.measures())))
+}
+
+fn watch<K, R>(probe: &Handle<Epoch>, table: &Summed<'_, K, R>)
+where
+    K: crate::operators::arrange::Key,
+    R: differential_dataflow::difference::Semigroup + differential_dataflow::ExchangeData,
+{
+    table.stream.clone().probe_with(probe);
+}

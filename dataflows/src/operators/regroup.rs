@@ -1,0 +1,440 @@
+//! Keeps a function of groups up to date.
+//!
+//! ```text
+//!   left  (arranged by key) ──┐                    ┌─▶ first
+//!   right (arranged by key) ──┼─▶ rule(key group) ─┼─▶ second
+//!   lookups (on every worker) ┘                    └─▶ third
+//! ```
+//!
+//! For each key the rule sees all left values, all right values and the lookups, and says what
+//! they are worth. Whenever any of these changes, the operator emits what the group is worth now
+//! minus what it was worth before. It keeps no output: as epochs are totally ordered, both worths
+//! are recomputed from the shared input arrangements (the idea of differential's `count_total`).
+//!
+//! *State*: none of its own but the lookups; the two inputs are shared arrangements.
+//! *Cost*: proportional to the groups touched. A changed lookup row walks the left arrangement
+//! once to find the groups it touches.
+//! *Time*: one epoch after the other, each output at the epoch of its cause, whatever batching
+//! the inputs arrive in.
+
+use std::collections::VecDeque;
+
+use differential_dataflow::difference::Abelian;
+use differential_dataflow::trace::cursor::{CursorList, cursor_list};
+use differential_dataflow::trace::{BatchCursor, Cursor, Navigable, SpanOf, TraceReader};
+use differential_dataflow::{AsCollection, Data, VecCollection};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::InputCapability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Antichain;
+use timely::progress::frontier::MutableAntichain;
+
+use super::arrange::{Key, Keyed, Val, ValTrace};
+use super::lanes::{Lane, Port};
+use crate::model::lookups::{LookupRow, Lookups};
+use crate::model::time::Epoch;
+
+/// Groups evaluated before other operators get a turn.
+const GROUPS_PER_TURN: usize = 1 << 14;
+
+/// What a group is worth: a pure function of its values and the lookups.
+pub trait GroupRule: 'static {
+    /// The key of both inputs.
+    type Key: Key;
+    /// Values of the left input.
+    type Left: Val;
+    /// Values of the right input.
+    type Right: Val;
+    /// What the first output holds, and its weight.
+    type First: Data;
+    /// The first output's weight.
+    type FirstDiff: Abelian + 'static;
+    /// What the second output holds.
+    type Second: Data;
+    /// The second output's weight.
+    type SecondDiff: Abelian + 'static;
+    /// What the third output holds.
+    type Third: Data;
+    /// The third output's weight.
+    type ThirdDiff: Abelian + 'static;
+
+    /// Emits all that the group is worth. Counts of values are positive.
+    fn worth(
+        &self,
+        key: &Self::Key,
+        left: &[(Self::Left, isize)],
+        right: &[(Self::Right, isize)],
+        lookups: &Lookups,
+        lanes: &mut Lanes<Self>,
+    );
+
+    /// Whether a group that holds `left` may be worth something else once `row` comes or goes.
+    fn depends_on(&self, row: &LookupRow, key: &Self::Key, left: &Self::Left) -> bool;
+}
+
+/// The three outputs of a rule.
+pub struct Lanes<Rule: GroupRule + ?Sized> {
+    /// The first output.
+    pub first: Lane<Rule::First, Rule::FirstDiff>,
+    /// The second output.
+    pub second: Lane<Rule::Second, Rule::SecondDiff>,
+    /// The third output.
+    pub third: Lane<Rule::Third, Rule::ThirdDiff>,
+}
+
+impl<Rule: GroupRule> Lanes<Rule> {
+    fn new() -> Self {
+        Self { first: Lane::new(), second: Lane::new(), third: Lane::new() }
+    }
+
+    fn retract(&mut self, retracting: bool) {
+        self.first.retract(retracting);
+        self.second.retract(retracting);
+        self.third.retract(retracting);
+    }
+
+    fn end_group(&mut self, changed: bool) {
+        self.first.end_group(changed);
+        self.second.end_group(changed);
+        self.third.end_group(changed);
+    }
+}
+
+/// The collections a rule maintains.
+pub struct Worth<'scope, Rule: GroupRule> {
+    /// The first output.
+    pub first: VecCollection<'scope, Epoch, Rule::First, Rule::FirstDiff>,
+    /// The second output.
+    pub second: VecCollection<'scope, Epoch, Rule::Second, Rule::SecondDiff>,
+    /// The third output.
+    pub third: VecCollection<'scope, Epoch, Rule::Third, Rule::ThirdDiff>,
+}
+
+/// Maintains `rule` over two arrangements and the lookups (which must be on every worker).
+pub fn regroup<'scope, Rule: GroupRule>(
+    name: &str,
+    left: Keyed<'scope, Rule::Key, Rule::Left>,
+    right: Keyed<'scope, Rule::Key, Rule::Right>,
+    lookups: VecCollection<'scope, Epoch, LookupRow, isize>,
+    rule: Rule,
+) -> Worth<'scope, Rule> {
+    let scope = left.stream.scope();
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope.clone());
+    let (first, first_stream) = builder.new_output();
+    let (second, second_stream) = builder.new_output();
+    let (third, third_stream) = builder.new_output();
+    let mut left_input = builder.new_input(left.stream, Pipeline);
+    let mut right_input = builder.new_input(right.stream, Pipeline);
+    let mut lookup_input = builder.new_input(lookups.inner, Pipeline);
+    let activator = scope.activator_for(builder.operator_info().address);
+
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        let mut ports = Ports { first: Port::new(first), second: Port::new(second), third: Port::new(third) };
+        let mut state = State {
+            rule,
+            left: Side::new(left.trace),
+            right: Side::new(right.trace),
+            changes: Vec::new(),
+            lookups: Lookups::default(),
+            done: 0,
+            target: Antichain::from_elem(0),
+            agenda: VecDeque::new(),
+            lanes: Lanes::new(),
+        };
+        move |frontiers| {
+            left_input.for_each(|capability, batches| {
+                ports.retain(&capability);
+                state.left.pending.append(batches);
+            });
+            right_input.for_each(|capability, batches| {
+                ports.retain(&capability);
+                state.right.pending.append(batches);
+            });
+            lookup_input.for_each(|capability, rows| {
+                ports.retain(&capability);
+                state.changes.append(rows);
+            });
+            // A turn may end amid an agenda, and the inputs move on meanwhile.
+            while !state.agenda.is_empty() || state.plan(frontiers) {
+                if state.work(&mut ports) {
+                    activator.activate();
+                    return;
+                }
+                state.finish(&mut ports);
+            }
+        }
+    });
+    Worth {
+        first: first_stream.as_collection(),
+        second: second_stream.as_collection(),
+        third: third_stream.as_collection(),
+    }
+}
+
+struct Ports<Rule: GroupRule> {
+    first: Port<Rule::First, Rule::FirstDiff>,
+    second: Port<Rule::Second, Rule::SecondDiff>,
+    third: Port<Rule::Third, Rule::ThirdDiff>,
+}
+
+impl<Rule: GroupRule> Ports<Rule> {
+    fn retain(&mut self, capability: &InputCapability<Epoch>) {
+        for (port, set) in
+            [&mut self.first.capabilities, &mut self.second.capabilities, &mut self.third.capabilities]
+                .into_iter()
+                .enumerate()
+        {
+            for held in capability.retain_stamp(port).iter() {
+                set.insert(held.clone());
+            }
+        }
+    }
+
+    fn send(&mut self, lanes: &mut Lanes<Rule>, epoch: Epoch, last: bool) {
+        self.first.send(&mut lanes.first, epoch, last);
+        self.second.send(&mut lanes.second, epoch, last);
+        self.third.send(&mut lanes.third, epoch, last);
+    }
+
+    fn downgrade(&mut self, frontier: &Antichain<Epoch>) {
+        self.first.capabilities.downgrade(frontier.iter());
+        self.second.capabilities.downgrade(frontier.iter());
+        self.third.capabilities.downgrade(frontier.iter());
+    }
+}
+
+/// One arranged input: its trace, and the batches not yet worked off.
+struct Side<K: Key, V: Val> {
+    trace: ValTrace<K, V>,
+    pending: Vec<SpanOf<ValTrace<K, V>>>,
+}
+
+type TraceCursor<K, V> = CursorList<BatchCursor<ValTrace<K, V>>>;
+type TraceStorage<K, V> = Vec<<ValTrace<K, V> as TraceReader>::Batch>;
+
+impl<K: Key, V: Val> Side<K, V> {
+    fn new(mut trace: ValTrace<K, V>) -> Self {
+        // Reads take all of the trace and choose by time, so batches may merge at will.
+        trace.set_physical_compaction(Antichain::new().borrow());
+        Self { trace, pending: Vec::new() }
+    }
+
+    /// Notes the groups with updates from `done` on and before `target`.
+    fn note(&mut self, done: Epoch, target: &Antichain<Epoch>, touched: &mut Vec<(Epoch, K)>) {
+        for batch in self.pending.iter().filter_map(|span| span.inner.as_ref()) {
+            let mut cursor = batch.cursor();
+            while let Some(key) = cursor.get_key(batch) {
+                let from = touched.len();
+                while cursor.val_valid(batch) {
+                    cursor.map_times(batch, |&epoch, _| {
+                        let open = epoch >= done && !target.less_equal(&epoch);
+                        if open && !touched[from..].contains(&(epoch, *key)) {
+                            touched.push((epoch, *key));
+                        }
+                    });
+                    cursor.step_val(batch);
+                }
+                cursor.step_key(batch);
+            }
+        }
+        self.pending.retain(|span| !timely::PartialOrder::less_equal(span.upper(), target));
+    }
+
+    fn cursor(&mut self) -> (TraceCursor<K, V>, TraceStorage<K, V>) {
+        let all = self.trace.batches_through(Antichain::new().borrow());
+        cursor_list(all.unwrap_or_default())
+    }
+
+    /// Lets old times coalesce, but into one before `target`: what was before stays before.
+    fn compact(&mut self, target: &Antichain<Epoch>) {
+        let last: Antichain<Epoch> = target.iter().map(|epoch| epoch.saturating_sub(1)).collect();
+        self.trace.set_logical_compaction(last.borrow());
+    }
+}
+
+/// The values of one group, before and after an epoch.
+struct Values<V> {
+    before: Vec<(V, isize)>,
+    after: Vec<(V, isize)>,
+}
+
+impl<V: Val> Values<V> {
+    fn new() -> Self {
+        Self { before: Vec::new(), after: Vec::new() }
+    }
+
+    fn load<K: Key>(
+        &mut self,
+        cursor: &mut TraceCursor<K, V>,
+        storage: &TraceStorage<K, V>,
+        key: &K,
+        epoch: Epoch,
+    ) {
+        self.before.clear();
+        self.after.clear();
+        cursor.seek_key(storage, key);
+        if cursor.get_key(storage) != Some(key) {
+            return;
+        }
+        while let Some(value) = cursor.get_val(storage) {
+            let (mut before, mut after) = (0, 0);
+            cursor.map_times(storage, |time, diff| {
+                before += if *time < epoch { *diff } else { 0 };
+                after += if *time <= epoch { *diff } else { 0 };
+            });
+            // A retraction may arrive before what it retracts; until then the value is absent.
+            if before > 0 {
+                self.before.push((*value, before));
+            }
+            if after > 0 {
+                self.after.push((*value, after));
+            }
+            cursor.step_val(storage);
+        }
+    }
+
+    fn changed(&self) -> bool {
+        self.before != self.after
+    }
+}
+
+/// The groups still to be evaluated at one epoch.
+struct Item<K> {
+    epoch: Epoch,
+    keys: Vec<K>,
+    next: usize,
+    /// The lookups after the epoch, when they differ from those before.
+    after: Option<Lookups>,
+}
+
+struct State<Rule: GroupRule> {
+    rule: Rule,
+    left: Side<Rule::Key, Rule::Left>,
+    right: Side<Rule::Key, Rule::Right>,
+    changes: Vec<(LookupRow, Epoch, isize)>,
+    lookups: Lookups,
+    /// Epochs before this are worked off.
+    done: Epoch,
+    /// Where the present agenda leads.
+    target: Antichain<Epoch>,
+    agenda: VecDeque<Item<Rule::Key>>,
+    lanes: Lanes<Rule>,
+}
+
+impl<Rule: GroupRule> State<Rule> {
+    /// Lists the groups touched in the epochs that have become complete on all inputs.
+    /// Whether there are such epochs.
+    fn plan(&mut self, frontiers: &[MutableAntichain<Epoch>]) -> bool {
+        let mut target = Antichain::new();
+        for frontier in frontiers {
+            target.extend(frontier.frontier().iter().copied());
+        }
+        if target == self.target {
+            return false;
+        }
+        let mut touched = Vec::new();
+        self.left.note(self.done, &target, &mut touched);
+        self.right.note(self.done, &target, &mut touched);
+        // Two sorted runs per batch: a merge sort recognises them.
+        touched.sort();
+        touched.dedup();
+        let mut changes: Vec<_> =
+            self.changes.extract_if(.., |(_, epoch, _)| !target.less_equal(epoch)).collect();
+        changes.sort_by_key(|(_, epoch, _)| *epoch);
+
+        let mut epochs: Vec<Epoch> = touched.iter().map(|(epoch, _)| *epoch).collect();
+        epochs.dedup();
+        epochs.extend(changes.iter().map(|(_, epoch, _)| *epoch));
+        epochs.sort_unstable();
+        epochs.dedup();
+        let mut lookups = self.lookups.clone();
+        for epoch in epochs {
+            let range = |from: Epoch| touched.partition_point(|(time, _)| *time < from);
+            let mut keys: Vec<_> =
+                touched[range(epoch)..range(epoch + 1)].iter().map(|(_, key)| *key).collect();
+            let rows: Vec<_> = changes
+                .iter()
+                .filter(|(_, time, _)| *time == epoch)
+                .map(|(row, _, diff)| (*row, *diff))
+                .collect();
+            let after = (!rows.is_empty()).then(|| {
+                for (row, diff) in &rows {
+                    lookups.update(*row, *diff);
+                }
+                self.find_dependents(&rows, &mut keys);
+                lookups.clone()
+            });
+            self.agenda.push_back(Item { epoch, keys, next: 0, after });
+        }
+        self.target = target;
+        true
+    }
+
+    /// Adds the groups that the changed lookup rows may touch.
+    fn find_dependents(&mut self, rows: &[(LookupRow, isize)], keys: &mut Vec<Rule::Key>) {
+        let known = keys.len();
+        let (mut cursor, storage) = self.left.cursor();
+        while let Some(key) = cursor.get_key(&storage) {
+            let mut depends = false;
+            while let Some(value) = cursor.get_val(&storage).filter(|_| !depends) {
+                depends = rows.iter().any(|(row, _)| self.rule.depends_on(row, key, value));
+                cursor.step_val(&storage);
+            }
+            if depends && keys[..known].binary_search(key).is_err() {
+                keys.push(*key);
+            }
+            cursor.step_key(&storage);
+        }
+        keys.sort();
+    }
+
+    /// Evaluates groups until the turn is over; whether any are left.
+    fn work(&mut self, ports: &mut Ports<Rule>) -> bool {
+        let mut fuel = GROUPS_PER_TURN;
+        while let Some(mut item) = self.agenda.pop_front() {
+            self.evaluate(&mut item, &mut fuel, ports);
+            if item.next < item.keys.len() {
+                self.agenda.push_front(item);
+                return true;
+            }
+            ports.send(&mut self.lanes, item.epoch, true);
+            if let Some(after) = item.after {
+                self.lookups = after;
+            }
+        }
+        false
+    }
+
+    fn evaluate(&mut self, item: &mut Item<Rule::Key>, fuel: &mut usize, ports: &mut Ports<Rule>) {
+        let (mut left_cursor, left_storage) = self.left.cursor();
+        let (mut right_cursor, right_storage) = self.right.cursor();
+        let (mut left, mut right) = (Values::new(), Values::new());
+        let after = item.after.as_ref().unwrap_or(&self.lookups);
+        while let Some(key) = item.keys.get(item.next).filter(|_| *fuel > 0) {
+            left.load(&mut left_cursor, &left_storage, key, item.epoch);
+            right.load(&mut right_cursor, &right_storage, key, item.epoch);
+            let existed = !(left.before.is_empty() && right.before.is_empty());
+            if item.after.is_some() || left.changed() || right.changed() {
+                if existed {
+                    self.lanes.retract(true);
+                    self.rule.worth(key, &left.before, &right.before, &self.lookups, &mut self.lanes);
+                    self.lanes.retract(false);
+                }
+                self.rule.worth(key, &left.after, &right.after, after, &mut self.lanes);
+                self.lanes.end_group(existed);
+                ports.send(&mut self.lanes, item.epoch, false);
+            }
+            item.next += 1;
+            *fuel -= 1;
+        }
+    }
+
+    /// Lets go of the epochs worked off.
+    fn finish(&mut self, ports: &mut Ports<Rule>) {
+        ports.downgrade(&self.target);
+        self.left.compact(&self.target);
+        self.right.compact(&self.target);
+        self.done = self.target.elements().first().copied().unwrap_or(Epoch::MAX);
+    }
+}
