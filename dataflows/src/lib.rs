@@ -7,3 +7,4 @@ pub mod graphs;
 pub mod model;
 pub mod operators;
 pub mod rules;
+pub mod snapshot;

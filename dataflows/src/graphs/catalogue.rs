@@ -3,10 +3,12 @@
 use differential_dataflow::AsCollection;
 use differential_dataflow::VecCollection;
 use differential_dataflow::input::{Input, InputSession};
+use differential_dataflow::trace::TraceReader;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::vec::Broadcast;
+use timely::progress::Antichain;
 
 use crate::model::events::{Bid, Click, Conversion, Impression, Placed};
 use crate::model::ids::{Id, Name};
@@ -82,6 +84,30 @@ pub struct Outputs {
     pub quality_minute: SumTrace<QualityKey, isize>,
     /// `conversion_paths`.
     pub conversion_paths: ValTrace<Id, PathStep>,
+}
+
+impl Outputs {
+    /// Whether every table is complete up to and including `epoch`.
+    pub fn is_complete(&self, epoch: Epoch) -> bool {
+        !self.probe.less_equal(&epoch)
+    }
+
+    /// Gives up the means to read the tables as of epochs before `epoch`, so that their state
+    /// can shrink. Until it is called, every past state of every table is kept.
+    pub fn compact_to(&mut self, epoch: Epoch) {
+        compact(&mut self.performance_minute, epoch);
+        compact(&mut self.performance_hour, epoch);
+        compact(&mut self.attribution_hour, epoch);
+        compact(&mut self.reach_day, epoch);
+        compact(&mut self.supply_hour, epoch);
+        compact(&mut self.quality_minute, epoch);
+        compact(&mut self.conversion_paths, epoch);
+    }
+}
+
+fn compact(trace: &mut impl TraceReader<Time = Epoch>, epoch: Epoch) {
+    trace.set_logical_compaction(Antichain::from_elem(epoch).borrow());
+    trace.set_physical_compaction(Antichain::new().borrow());
 }
 
 /// Builds the job in a scope.
