@@ -3,8 +3,11 @@
 //! `formats`, `sources` and `sinks` know bytes and files, `dataflows` knows the graphs, and only
 //! `runtime` sees both sides.
 
+pub mod cli;
 pub mod config;
 pub mod formats;
 pub mod generate;
 pub mod names;
+pub mod runtime;
+pub mod sinks;
 pub mod sources;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dataflows::model::ids::{Id, Name, Packed};
+use dataflows::model::ids::{Id, Name, Packed, Route};
 use xxhash_rust::xxh3::Xxh3Builder;
 
 const SHARDS: usize = 64;
@@ -58,24 +58,40 @@ impl Names {
         }
     }
 
+    /// All names that don't hold their own text.
+    pub fn hashed_names(&self) -> Vec<(String, Name)> {
+        let tables = self.names.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        tables.flat_map(|table| table.iter().map(|(key, text)| (text.to_string(), *key)).collect::<Vec<_>>()).collect()
+    }
+
+    /// Reads the text of a name.
+    pub fn with_name<T>(&self, key: Name, read: impl FnOnce(&str) -> T) -> T {
+        with_text(&self.names, key, key.packed(), read)
+    }
+
+    /// Reads the text of an id.
+    pub fn with_id<T>(&self, key: Id, read: impl FnOnce(&str) -> T) -> T {
+        with_text(&self.ids, key, key.packed(), read)
+    }
+
     /// The text of a name.
     pub fn name_text(&self, key: Name) -> String {
-        text(&self.names, key, key.packed())
+        self.with_name(key, str::to_owned)
     }
 
     /// The text of an id.
     pub fn id_text(&self, key: Id) -> String {
-        text(&self.ids, key, key.packed())
+        self.with_id(key, str::to_owned)
     }
 }
 
-fn shard<K: dataflows::model::ids::Route>(key: &K) -> usize {
+fn shard<K: Route>(key: &K) -> usize {
     (key.route() >> 32) as usize % SHARDS
 }
 
 fn keep<K>(shards: &[Mutex<Table<K>>], key: K, text: &str) -> Result<(), Collision>
 where
-    K: dataflows::model::ids::Route + Eq + std::hash::Hash,
+    K: Route + Eq + std::hash::Hash,
 {
     let mut table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
     match table.get(&key) {
@@ -88,16 +104,16 @@ where
     }
 }
 
-fn text<K>(shards: &[Mutex<Table<K>>], key: K, packed: Packed) -> String
+fn with_text<K, T>(shards: &[Mutex<Table<K>>], key: K, packed: Packed, read: impl FnOnce(&str) -> T) -> T
 where
-    K: dataflows::model::ids::Route + Eq + std::hash::Hash,
+    K: Route + Eq + std::hash::Hash,
 {
     match packed {
-        Packed::Inline(text) => text.as_str().to_owned(),
+        Packed::Inline(text) => read(text.as_str()),
         Packed::Hashed => {
             let table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
-            // Every hashed key was made by `name` or `id`, so its text is here.
-            table.get(&key).map_or_else(String::new, |text| text.to_string())
+            // Every hashed key that is published was made by `name` or `id`, so its text is here.
+            read(table.get(&key).map_or("", |text| text))
         }
     }
 }

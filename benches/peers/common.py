@@ -40,7 +40,7 @@ def arguments(description):
 
 
 class Phases:
-    """Wall time of the named phases, one after the other."""
+    """Wall time by phase; a phase may come again."""
 
     def __init__(self):
         self.start = self.last = time.perf_counter()
@@ -48,7 +48,7 @@ class Phases:
 
     def end(self, phase):
         now = time.perf_counter()
-        self.seconds[phase] = round(now - self.last, 3)
+        self.seconds[phase] = self.seconds.get(phase, 0) + now - self.last
         self.last = now
 
     def report(self, peer, version, events):
@@ -57,7 +57,7 @@ class Phases:
             "version": version,
             "events": events,
             "seconds": round(self.last - self.start, 3),
-            "read_compute_write": self.seconds,
+            "read_compute_write": {phase: round(seconds, 3) for phase, seconds in self.seconds.items()},
             # Linux counts ru_maxrss in KiB.
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }

@@ -80,6 +80,11 @@ impl Name {
     /// The name of what has no name: the empty text.
     pub const EMPTY: Name = Name(0);
 
+    /// A number that orders as the name does.
+    pub fn raw(self) -> u64 {
+        self.0
+    }
+
     /// A name that compares as `raw` does; for bounds of ranges.
     pub(crate) const fn from_raw(raw: u64) -> Self {
         Self(raw)

@@ -1,0 +1,153 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::generate::{Format, Plan};
+use crate::runtime::publish::TableFormat;
+
+/// Exact, incremental numbers for ad traffic.
+///
+/// Bids, impressions, clicks and conversions go in; campaign performance, attribution, reach,
+/// supply and data quality come out, exact to the last micro.
+#[derive(Debug, Parser)]
+#[command(name = "advertisex", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Write log lines as JSON.
+    #[arg(long, global = true)]
+    pub log_json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed; 2 bad arguments; 3 bad config or lookup table; 4 the output directory \
+already holds files; 70 the numbers did not add up and nothing was published.
+Logs go to stderr; ADVERTISEX_LOG sets their level (error, warn, info, debug).";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compute every table from files of history.
+    Replay(Replay),
+    /// Write believable traffic to try things with.
+    Generate(Generate),
+    /// See it work: a day of generated traffic, epoch by epoch. Needs nothing.
+    Demo(Demo),
+    /// Check a configuration file.
+    Check(Check),
+    /// Print a completion script for a shell.
+    ///
+    /// Example: advertisex completions bash > /etc/bash_completion.d/advertisex
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex replay --input day/ --lookups day/ --output tables/
+  advertisex replay --input history/ --lookups lookups/ --output tables/ --format parquet --workers 8
+  advertisex replay --input day/ --lookups day/ --output week/ --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z
+
+Input files, in any number and in subfolders too: impressions*.jsonl|json, events*.csv, bid_requests*.avro \
+(text also .gz or .zst), and canonical impressions|clicks|conversions|bids*.parquet. --config maps other names \
+and fields. Records that break a rule go to OUTPUT/rejects.jsonl; OUTPUT/run.json says what was done.")]
+pub struct Replay {
+    /// The directory of feeds.
+    #[arg(long, value_name = "DIR")]
+    pub input: PathBuf,
+    /// The directory of campaigns.csv and, if there are any, traffic.csv and attribution_rules.csv.
+    #[arg(long, value_name = "DIR")]
+    pub lookups: PathBuf,
+    /// Where the tables go; appears whole or not at all.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// The format of the tables.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableFormat,
+    /// Worker threads [default: from the config; there 0 means one per core].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Configuration; what it leaves out is built in.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Attribution rules to use beside those of the lookups (same columns).
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Leave out events before this time (RFC 3339).
+    #[arg(long, value_name = "T")]
+    pub since: Option<jiff::Timestamp>,
+    /// Leave out events at and after this time (RFC 3339).
+    #[arg(long, value_name = "T")]
+    pub until: Option<jiff::Timestamp>,
+    /// Close an epoch after this many events per worker [default: from the config; 0: one epoch].
+    #[arg(long, value_name = "N")]
+    pub epoch_events: Option<usize>,
+    /// Replace what the output directory holds.
+    #[arg(long)]
+    pub force: bool,
+    /// Show no progress and no summary.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `generate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex generate --output day/ --auctions 100000 --seed 1
+  advertisex generate --output history/ --auctions 1000000 --seed 7 --format parquet --days 30
+The same options give the same bytes. campaigns.csv is written beside the feeds, so that the directory serves \
+as --input and as --lookups.")]
+pub struct Generate {
+    /// Where the feeds go; appears whole or not at all.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// raw: as feeds arrive (JSON, CSV, Avro); parquet: canonical events.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Replace generated files that the output directory holds.
+    #[arg(long)]
+    pub force: bool,
+    /// Show no progress and no summary.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The traffic.
+    #[command(flatten)]
+    pub plan: Plan,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example: advertisex demo --auctions 50000 --seed 3")]
+pub struct Demo {
+    /// Where feeds and tables go; replaced on every run.
+    #[arg(long, value_name = "DIR", default_value = "advertisex-demo")]
+    pub output: PathBuf,
+    /// Auctions in the day.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub auctions: u64,
+    /// The seed of the traffic.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example: advertisex check config/examples/ipinyou.toml")]
+pub struct Check {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// Print the whole configuration that results, defaults included.
+    #[arg(long)]
+    pub print: bool,
+}

@@ -1,0 +1,101 @@
+//! The command line: what is asked for, how it is answered, and the exit codes.
+
+mod args;
+mod check;
+mod demo;
+mod generate;
+mod replay;
+mod show;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+
+/// What the process ends with. 2 is clap's: the arguments make no sense.
+mod exit {
+    /// Something failed on the way: a disk, a damaged input directory.
+    pub const FAILED: u8 = 1;
+    /// The configuration or a lookup table is wrong.
+    pub const BAD_CONFIG: u8 = 3;
+    /// The output directory already holds results.
+    pub const OCCUPIED: u8 = 4;
+    /// The numbers did not add up; nothing was published.
+    pub const IMBALANCE: u8 = 70;
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.log_json);
+    let result = match cli.command {
+        Command::Replay(args) => replay::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "advertisex", &mut text);
+            show::bytes(&text)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn log_to_stderr(json: bool) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_env("ADVERTISEX_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if json {
+        builder.json().init();
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}
+
+/// One line for the error and one for each of its causes.
+fn report(error: &anyhow::Error) {
+    let mut stderr = std::io::stderr().lock();
+    // There is nowhere left to complain to when this fails.
+    let _ = writeln!(stderr, "error: {error}");
+    for cause in error.chain().skip(1) {
+        let _ = writeln!(stderr, "  because: {cause}");
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    use crate::generate::GenerateError;
+    use crate::runtime::replay::ReplayError;
+    use crate::sinks::directory::DirectoryError;
+
+    if error.is::<crate::config::ConfigError>() {
+        return exit::BAD_CONFIG;
+    }
+    if let Some(GenerateError::OutputExists { .. }) = error.downcast_ref() {
+        return exit::OCCUPIED;
+    }
+    match error.downcast_ref::<ReplayError>() {
+        Some(ReplayError::Directory(DirectoryError::Occupied(_))) => exit::OCCUPIED,
+        Some(ReplayError::Lookups(_)) => exit::BAD_CONFIG,
+        Some(ReplayError::Imbalance(_)) => exit::IMBALANCE,
+        _ => exit::FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,269 @@
+//! One worker's part of the running job: its inputs, its share of the tables, its epoch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataflows::graphs::catalogue::{Inputs, Outputs, build};
+use dataflows::model::ids::Id;
+use dataflows::model::lookups::{LookupRow, Model};
+use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
+use dataflows::model::time::{Epoch, EventTime, Minute};
+use dataflows::snapshot::{pairs, sums};
+use timely::worker::Worker;
+
+use crate::formats::Batch;
+use crate::names::Names;
+use crate::sinks::order::NameOrder;
+use crate::sinks::tables::{
+    AttributionHour, ConversionPath, PerformanceHour, PerformanceMinute, QualityMinute, ReachDay, SupplyHour,
+    TableRow,
+};
+
+/// How long an idle worker sleeps before it asks again whether the run was stopped.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What the sources counted, per feed.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Records received.
+    pub received: [u64; Feed::ALL.len()],
+    /// Records rejected, by reason.
+    pub rejected: [[u64; Reason::ALL.len()]; Feed::ALL.len()],
+    /// Canonical events: bids, clicks, conversions, impressions.
+    pub kinds: [u64; 4],
+}
+
+impl Counts {
+    /// The names of [`Counts::kinds`].
+    pub const KINDS: [&'static str; 4] = ["bids", "clicks", "conversions", "impressions"];
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Counts) {
+        for (mine, theirs) in self.received.iter_mut().zip(other.received) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.kinds.iter_mut().zip(other.kinds) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.rejected.iter_mut().flatten().zip(other.rejected.iter().flatten()) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// A range of event times; what lies outside is not read.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct TimeRange {
+    /// The first instant read.
+    pub since: Option<EventTime>,
+    /// The first instant no longer read.
+    pub until: Option<EventTime>,
+}
+
+impl TimeRange {
+    fn is_everything(&self) -> bool {
+        self.since.is_none() && self.until.is_none()
+    }
+
+    fn contains(&self, ts: EventTime) -> bool {
+        self.since.is_none_or(|since| ts >= since) && self.until.is_none_or(|until| ts < until)
+    }
+
+    /// Drops what lies outside. A reject whose time can't be told stays.
+    pub fn retain(&self, batch: &mut Batch) {
+        if self.is_everything() {
+            return;
+        }
+        batch.bids.retain(|(_, bid)| self.contains(bid.ts));
+        batch.impressions.retain(|(_, impression)| self.contains(impression.ts));
+        batch.clicks.retain(|(_, click)| self.contains(click.ts));
+        batch.conversions.retain(|(_, conversion)| self.contains(conversion.ts));
+        batch.rejects.retain(|reject| reject.ts.is_none_or(|ts| self.contains(ts)));
+    }
+}
+
+/// One worker's part of the job.
+pub struct Job {
+    inputs: Inputs,
+    outputs: Outputs,
+    epoch: Epoch,
+    counts: Counts,
+    arrived: HashMap<QualityKey, isize>,
+}
+
+impl Job {
+    /// The epoch that ends a run: all others come before it.
+    pub const LAST: Epoch = 1 << 62;
+
+    /// Builds this worker's part. The first worker brings in the lookups.
+    pub fn new(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
+        let (mut inputs, outputs) = worker.dataflow(|scope| build(scope));
+        if worker.index() == 0 {
+            lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
+        }
+        Self { inputs, outputs, epoch: 0, counts: Counts::default(), arrived: HashMap::new() }
+    }
+
+    /// Takes a batch into the present epoch.
+    pub fn feed(&mut self, batch: &Batch) {
+        let Batch { bids, impressions, clicks, conversions, rejects, .. } = batch;
+        for (auction, bid) in bids {
+            self.arrive(Feed::BidRequests, Some(bid.ts), Quality::Received);
+            self.inputs.bids.update((*auction, *bid), 1);
+        }
+        for (id, impression) in impressions {
+            self.arrive(Feed::Impressions, Some(impression.ts), Quality::Received);
+            self.inputs.impressions.update((*id, *impression), 1);
+        }
+        for (id, click) in clicks {
+            self.arrive(Feed::Events, Some(click.ts), Quality::Received);
+            self.inputs.clicks.update((*id, *click), 1);
+        }
+        for (id, conversion) in conversions {
+            self.arrive(Feed::Events, Some(conversion.ts), Quality::Received);
+            self.inputs.conversions.update((*id, *conversion), 1);
+        }
+        for reject in rejects {
+            self.arrive(reject.feed, reject.ts, Quality::Received);
+            self.arrive(reject.feed, reject.ts, Quality::Rejected(reject.reason));
+            self.counts.rejected[reject.feed as usize][reject.reason as usize] += 1;
+        }
+        let events = bids.len() + impressions.len() + clicks.len() + conversions.len();
+        debug_assert_eq!(events, batch.events());
+        let by_feed = [bids.len(), clicks.len() + conversions.len(), impressions.len()];
+        for (received, (feed, events)) in self.counts.received.iter_mut().zip(Feed::ALL.iter().zip(by_feed)) {
+            let rejected = rejects.iter().filter(|reject| reject.feed == *feed).count();
+            *received += (events + rejected) as u64;
+        }
+        let by_kind = [bids.len(), clicks.len(), conversions.len(), impressions.len()];
+        self.counts.kinds.iter_mut().zip(by_kind).for_each(|(kind, events)| *kind += events as u64);
+    }
+
+    fn arrive(&mut self, feed: Feed, ts: Option<EventTime>, what: Quality) {
+        let minute = ts.map_or(Minute(0), EventTime::minute);
+        *self.arrived.entry(QualityKey { minute, feed, what }).or_insert(0) += 1;
+    }
+
+    /// Ends the present epoch on this worker and starts `epoch`.
+    pub fn advance_to(&mut self, epoch: Epoch) {
+        for (key, count) in self.arrived.drain() {
+            self.inputs.quality.update(key, count);
+        }
+        self.epoch = epoch;
+        self.inputs.advance_to(epoch);
+        self.outputs.compact_to(epoch - 1);
+    }
+
+    /// Works until every table is complete before the present epoch, on all workers, or until
+    /// `stopped` says that it never will be.
+    pub fn catch_up(&mut self, worker: &mut Worker, stopped: impl Fn() -> bool) {
+        while !(self.outputs.is_complete(self.epoch - 1) || stopped()) {
+            worker.step_or_park(Some(PATIENCE));
+        }
+    }
+
+    /// Adds `diff` copies of a lookup row in the present epoch; on one worker only.
+    pub fn change_lookup(&mut self, row: LookupRow, diff: isize) {
+        self.inputs.lookups.update(row, diff);
+    }
+
+    /// The present epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// What this worker's sources counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The tables, for reading while the job runs.
+    pub fn outputs(&mut self) -> &mut Outputs {
+        &mut self.outputs
+    }
+
+    /// Ends the job and takes out this worker's part of every table, as of before the present
+    /// epoch. The caller has caught up.
+    pub fn finish(self, worker: &mut Worker, names: &Names, order: &NameOrder) -> Parts {
+        let Self { inputs, outputs, epoch, .. } = self;
+        // The graphs' own state goes first: the rows that are taken out need its room.
+        drop(inputs);
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+        Parts::take(outputs, epoch - 1, names, order)
+    }
+}
+
+/// One worker's part of every table, in table order.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// `performance_minute`.
+    pub performance_minute: Vec<PerformanceMinute>,
+    /// `performance_hour`.
+    pub performance_hour: Vec<PerformanceHour>,
+    /// `attribution_hour`.
+    pub attribution_hour: Vec<AttributionHour>,
+    /// `reach_day`.
+    pub reach_day: Vec<ReachDay>,
+    /// `supply_hour`.
+    pub supply_hour: Vec<SupplyHour>,
+    /// `quality_minute`.
+    pub quality_minute: Vec<QualityMinute>,
+    /// `conversion_paths`.
+    pub conversion_paths: Vec<ConversionPath>,
+}
+
+impl Parts {
+    fn take(mut outputs: Outputs, epoch: Epoch, names: &Names, order: &NameOrder) -> Self {
+        let mut parts = Self::default();
+        // A trace is let go of as soon as it has been read.
+        sums(&mut outputs.performance_hour, epoch, |key, sum| parts.performance_hour.push((key, sum)));
+        drop(outputs.performance_hour);
+        sums(&mut outputs.performance_minute, epoch, |key, sum| parts.performance_minute.push((key, sum)));
+        drop(outputs.performance_minute);
+        sums(&mut outputs.supply_hour, epoch, |key, sum| parts.supply_hour.push((key, sum)));
+        sums(&mut outputs.attribution_hour, epoch, |key, sum| parts.attribution_hour.push((key, sum)));
+        sums(&mut outputs.reach_day, epoch, |key, sum| parts.reach_day.push((key, sum)));
+        sums(&mut outputs.quality_minute, epoch, |key, count| count_quality(&mut parts, key, count));
+        let mut steps: Vec<(Id, _)> = Vec::new();
+        pairs(&mut outputs.conversion_paths, epoch, |conversion, step| steps.push((conversion, step)));
+        for path in steps.chunk_by(|a, b| a.0 == b.0) {
+            let steps: Arc<[_]> = path.iter().map(|(_, step)| *step).collect();
+            let rows = Model::ALL.map(|model| ConversionPath {
+                conversion: path[0].0,
+                model,
+                steps: Arc::clone(&steps),
+            });
+            parts.conversion_paths.extend(rows);
+        }
+        parts.sort(names, order);
+        parts
+    }
+
+    fn sort(&mut self, names: &Names, order: &NameOrder) {
+        fn sort<R: TableRow>(rows: &mut [R], names: &Names, order: &NameOrder) {
+            rows.sort_unstable_by_key(|row| row.key(order, names));
+        }
+        sort(&mut self.performance_minute, names, order);
+        sort(&mut self.performance_hour, names, order);
+        sort(&mut self.attribution_hour, names, order);
+        sort(&mut self.reach_day, names, order);
+        sort(&mut self.supply_hour, names, order);
+        sort(&mut self.quality_minute, names, order);
+        self.conversion_paths.sort_by_cached_key(|row| row.key(order, names));
+    }
+}
+
+/// Keys of one minute and feed follow each other, and become one row.
+fn count_quality(parts: &mut Parts, key: QualityKey, count: isize) {
+    let QualityKey { minute, feed, what } = key;
+    let rows = &mut parts.quality_minute;
+    if rows.last().is_none_or(|row| (row.minute, row.feed) != (minute, feed)) {
+        rows.push(QualityMinute { minute, feed, counts: [0; 14] });
+    }
+    if let Some(row) = rows.last_mut() {
+        row.counts[QualityMinute::slot(what)] = count as i64;
+    }
+}

@@ -1,0 +1,175 @@
+//! `run.json`: what a run did, for people and programs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dataflows::model::reject::{Feed, Reason};
+use serde::Serialize;
+
+use super::job::Counts;
+use crate::sinks::tables::QualityMinute;
+
+/// Why a run's numbers can't be trusted.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{feed}: {received} received, but {accepted} accepted + {duplicate} duplicate + {rejected} rejected; \
+     nothing was published, please report this with the input"
+)]
+pub struct Imbalance {
+    feed: &'static str,
+    received: u64,
+    accepted: u64,
+    duplicate: u64,
+    rejected: u64,
+}
+
+/// A published table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableReport {
+    /// Its name.
+    pub table: &'static str,
+    /// Its rows.
+    pub rows: u64,
+    /// Its order-independent digest: equal tables have equal digests.
+    pub digest: String,
+}
+
+/// What became of the records of a feed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FeedReport {
+    /// Records that arrived; of bid requests, bids, and one for each rejected request.
+    pub received: u64,
+    /// Records that count.
+    pub accepted: u64,
+    /// Records that lost to another of the same identity.
+    pub duplicate: u64,
+    /// Records rejected.
+    pub rejected: u64,
+    /// Of these, by reason; reasons that did not occur are left out.
+    pub rejected_by_reason: BTreeMap<&'static str, u64>,
+    /// Clicks that wait for their impression.
+    pub orphans: u64,
+    /// Accepted records excluded by an invalid-traffic rule.
+    pub invalid: u64,
+}
+
+/// A finished run.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// The program's version.
+    pub version: &'static str,
+    /// Worker threads.
+    pub workers: usize,
+    /// Input files read.
+    pub files: usize,
+    /// Input bytes.
+    pub input_bytes: u64,
+    /// By feed.
+    pub feeds: BTreeMap<&'static str, FeedReport>,
+    /// Canonical events received, by kind.
+    pub received_by_kind: BTreeMap<&'static str, u64>,
+    /// By table.
+    pub tables: Vec<TableReport>,
+    /// Canonical events received.
+    pub events: u64,
+    /// Wall-clock seconds from the first byte read to the last table written.
+    pub seconds: f64,
+    /// Events per second over that time.
+    pub events_per_second: f64,
+    /// The process's peak resident memory, where the system tells it.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+impl RunReport {
+    /// Sets the time taken, and what follows from it.
+    pub fn took(&mut self, elapsed: Duration) {
+        self.seconds = elapsed.as_secs_f64();
+        self.events_per_second = (self.events as f64 / self.seconds.max(1e-9)).round();
+        self.peak_memory_bytes = peak_memory_bytes();
+    }
+}
+
+/// What became of every feed, from the maintained table, held against what the sources counted.
+pub fn feeds<'a>(
+    quality: impl Iterator<Item = &'a QualityMinute>,
+    counts: &Counts,
+) -> Result<BTreeMap<&'static str, FeedReport>, Imbalance> {
+    let mut feeds: BTreeMap<&'static str, FeedReport> =
+        Feed::ALL.into_iter().map(|feed| (feed.as_str(), FeedReport::default())).collect();
+    for row in quality {
+        let feed = feeds.entry(row.feed.as_str()).or_default();
+        let count = |slot: usize| row.counts[slot] as u64;
+        feed.received += count(0);
+        feed.accepted += count(1);
+        feed.duplicate += count(2);
+        feed.rejected += row.rejected() as u64;
+        for (slot, reason) in (3..).zip(Reason::ALL) {
+            if count(slot) > 0 {
+                *feed.rejected_by_reason.entry(reason.as_str()).or_default() += count(slot);
+            }
+        }
+        feed.orphans += count(12);
+        feed.invalid += count(13);
+        if !row.adds_up() {
+            return Err(imbalance(row.feed, count(0), feed));
+        }
+    }
+    for feed in Feed::ALL {
+        let report = &feeds[feed.as_str()];
+        let counted = counts.received[feed as usize];
+        let rejected: u64 = counts.rejected[feed as usize].iter().sum();
+        let total = report.accepted + report.duplicate + report.rejected;
+        if (counted, rejected) != (total, report.rejected) {
+            return Err(imbalance(feed, counted, report));
+        }
+    }
+    Ok(feeds)
+}
+
+fn imbalance(feed: Feed, received: u64, report: &FeedReport) -> Imbalance {
+    let FeedReport { accepted, duplicate, rejected, .. } = *report;
+    Imbalance { feed: feed.as_str(), received, accepted, duplicate, rejected }
+}
+
+/// The process's peak resident memory; Linux tells it.
+pub fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataflows::model::reject::Quality;
+    use dataflows::model::time::Minute;
+
+    fn row(received: i64, accepted: i64, duplicate: i64, malformed: i64) -> QualityMinute {
+        let mut counts = [0; 14];
+        counts[..3].copy_from_slice(&[received, accepted, duplicate]);
+        counts[QualityMinute::slot(Quality::Rejected(Reason::Malformed))] = malformed;
+        QualityMinute { minute: Minute(7), feed: Feed::Impressions, counts }
+    }
+
+    fn counted(received: u64, malformed: u64) -> Counts {
+        let mut counts = Counts::default();
+        counts.received[Feed::Impressions as usize] = received;
+        counts.rejected[Feed::Impressions as usize][Reason::Malformed as usize] = malformed;
+        counts
+    }
+
+    #[test]
+    fn what_adds_up_is_reported() {
+        let feeds = feeds([row(10, 7, 2, 1)].iter(), &counted(10, 1)).expect("adds up");
+        let report = &feeds["impressions"];
+        assert_eq!((report.received, report.accepted, report.rejected), (10, 7, 1));
+        assert_eq!(report.rejected_by_reason, BTreeMap::from([("malformed", 1)]));
+    }
+
+    #[test]
+    fn a_lost_record_is_a_loud_error() {
+        assert!(feeds([row(10, 6, 2, 1)].iter(), &counted(10, 1)).is_err(), "lost inside");
+        assert!(feeds([row(9, 6, 2, 1)].iter(), &counted(10, 1)).is_err(), "lost on the way in");
+        assert!(feeds([].into_iter(), &counted(1, 0)).is_err(), "lost altogether");
+    }
+}
