@@ -79,7 +79,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<crate::config::ConfigError>() {
         return exit::BAD_CONFIG;
     }
-    if let Some(GenerateError::OutputExists { .. }) = error.downcast_ref() {
+    if let Some(GenerateError::NotEmpty { .. } | GenerateError::NotOurs { .. }) = error.downcast_ref() {
         return exit::OCCUPIED;
     }
     match error.downcast_ref::<ReplayError>() {

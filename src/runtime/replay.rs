@@ -157,19 +157,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Replayed, ReplayErro
     let mut rejects = shared.rejects.lock().unwrap_or_else(PoisonError::into_inner);
     rejects.flush().map_err(|source| ReplayError::Output { file: "rejects.jsonl", source })?;
 
-    let mut report = RunReport {
-        version: env!("CARGO_PKG_VERSION"),
-        workers: options.workers,
-        files: file_count,
-        input_bytes,
-        feeds,
-        received_by_kind: Counts::KINDS.into_iter().zip(counts.kinds).collect(),
-        tables,
-        events: counts.kinds.iter().sum(),
-        seconds: 0.0,
-        events_per_second: 0.0,
-        peak_memory_bytes: None,
-    };
+    let mut report = RunReport::new(options.workers, file_count, input_bytes, feeds, &counts, tables);
     report.took(started.elapsed());
     write_report(&directory, &report)?;
     Ok(Replayed { report, top, output: directory.publish()? })

@@ -81,6 +81,30 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// The report of a run that has written its tables.
+    pub fn new(
+        workers: usize,
+        files: usize,
+        input_bytes: u64,
+        feeds: BTreeMap<&'static str, FeedReport>,
+        counts: &Counts,
+        tables: Vec<TableReport>,
+    ) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            workers,
+            files,
+            input_bytes,
+            feeds,
+            received_by_kind: Counts::KINDS.into_iter().zip(counts.kinds).collect(),
+            tables,
+            events: counts.kinds.iter().sum(),
+            seconds: 0.0,
+            events_per_second: 0.0,
+            peak_memory_bytes: None,
+        }
+    }
+
     /// Sets the time taken, and what follows from it.
     pub fn took(&mut self, elapsed: Duration) {
         self.seconds = elapsed.as_secs_f64();
