@@ -121,13 +121,20 @@ impl Drop for Pending {
     }
 }
 
-/// A hidden name beside `target`, of this process only.
+/// A hidden name beside `target` that is free. In a container every process has the same id, so
+/// what a killed one left behind must not stand in the way.
 fn sibling(target: &Path, what: &str) -> Result<PathBuf, GenerateError> {
     let Some(name) = target.file_name() else {
         return Err(GenerateError::NotADirectory { dir: target.to_owned() });
     };
-    let name = format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id());
-    Ok(target.with_file_name(name))
+    let prefix = format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id());
+    let mut path = target.with_file_name(&prefix);
+    let mut attempt = 1;
+    while path.symlink_metadata().is_ok() {
+        path = target.with_file_name(format!("{prefix}-{attempt}"));
+        attempt += 1;
+    }
+    Ok(path)
 }
 
 /// Whether an output may be put at `target`.

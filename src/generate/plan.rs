@@ -116,7 +116,8 @@ impl Plan {
         // and every time within the years 1970 to 9999.
         within("auctions", self.auctions as f64, 1.0, 1e12)?;
         within("days", f64::from(self.days), 1.0, 3_650.0)?;
-        within("start-millis", self.start_millis as f64, 0.0, 2.2e14)?;
+        // A day after 1970 at least: a conflicting time may lie a little before the first event.
+        within("start-millis", self.start_millis as f64, 864e5, 2.2e14)?;
         within("campaigns", f64::from(self.campaigns), 1.0, 1e6)?;
         within("advertisers", f64::from(self.advertisers), 1.0, f64::from(self.campaigns))?;
         within("users", f64::from(self.users), 1.0, 2e8)?;
