@@ -19,14 +19,15 @@ const DAY: i64 = 24 * HOUR;
 /// Midnight of the first of the two days.
 const START: i64 = 20_000 * DAY;
 /// Lengths that rules use, and at whose very ends events lie.
-const LENGTHS: [i64; 5] = [0, MINUTE, HOUR, DAY, 30 * DAY];
+const LENGTHS: [i64; 6] = [0, MINUTE, HOUR, 12 * HOUR, DAY, 30 * DAY];
 
 /// A history of so many epochs. Equal seeds give equal histories.
 pub fn history(seed: u64, epochs: usize) -> History {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let ids = *[6, 12, 24].choose(&mut rng).expect("not empty");
-    let mut world = World { rng, ids, state: State::default(), gone: Vec::new(), owed: Vec::new() };
-    (0..epochs).map(|epoch| world.epoch(epoch == 0)).collect()
+    let ids = *[8, 16, 32].choose(&mut rng).expect("not empty");
+    let state = State::default();
+    let mut world = World { rng, ids, state, awaits_campaigns: true, gone: Vec::new(), owed: Vec::new() };
+    (0..epochs).map(|_| world.epoch()).collect()
 }
 
 struct World {
@@ -34,6 +35,8 @@ struct World {
     /// How many ids there are of a kind.
     ids: u32,
     state: State,
+    /// The first rows of `campaigns` may come late.
+    awaits_campaigns: bool,
     /// Records that were retracted and may return.
     gone: Vec<Record>,
     /// Records whose retraction came first.
@@ -41,16 +44,18 @@ struct World {
 }
 
 impl World {
-    fn epoch(&mut self, first: bool) -> Vec<Change> {
+    fn epoch(&mut self) -> Vec<Change> {
         let mut changes: Vec<Change> = self.owed.drain(..).map(|record| (record, 1)).collect();
-        if first {
+        if self.awaits_campaigns && self.perhaps() {
+            self.awaits_campaigns = false;
             let row =
                 |(campaign, advertiser)| LookupRow::Campaign(Name::new(campaign), Name::new(advertiser));
             let rows = [("c0", "a0"), ("c1", "a0"), ("c2", "the-second-advertiser")].map(row);
             changes.extend(rows.map(|row| (Record::Lookup(row), 1)));
         }
         self.state.apply(&changes);
-        for _ in 0..self.rng.random_range(1..=40) {
+        let quiet = self.rng.random_bool(0.05);
+        for _ in 0..if quiet { 0 } else { self.rng.random_range(1..=40) } {
             let change = self.change();
             self.state.apply(&[change]);
             changes.push(change);
@@ -60,10 +65,10 @@ impl World {
 
     fn change(&mut self) -> Change {
         match self.rng.random_range(0..100) {
-            0..50 => (self.record(), 1),
-            50..60 => (self.live(|_| true).unwrap_or_else(|| self.record()), self.pick([1, 2])),
-            60..75 => (self.version(), 1),
-            75..89 => self.retraction(|_| true),
+            0..54 => (self.record(), 1),
+            54..60 => (self.live(|_| true).unwrap_or_else(|| self.record()), self.pick([1, 2])),
+            60..70 => (self.version(), 1),
+            70..89 => self.retraction(|_| true),
             89..92 => self.retraction(|record| matches!(record, Record::Lookup(_))),
             92..97 => {
                 let gone = self.gone.choose(&mut self.rng).copied();
@@ -82,6 +87,14 @@ impl World {
         self.state.present().map(|(record, _)| record).filter(such).choose(&mut self.rng)
     }
 
+    /// A lookup row that is present.
+    fn lookup_row(&mut self, such: impl Fn(&LookupRow) -> bool) -> Option<LookupRow> {
+        match self.live(|record| matches!(record, Record::Lookup(row) if such(row))) {
+            Some(Record::Lookup(row)) => Some(row),
+            _ => None,
+        }
+    }
+
     fn retraction(&mut self, such: impl Fn(&Record) -> bool) -> Change {
         match self.live(such) {
             Some(record) => {
@@ -95,10 +108,10 @@ impl World {
     fn record(&mut self) -> Record {
         match self.rng.random_range(0..100) {
             0..20 => self.bid(),
-            20..43 => self.impression(),
-            43..71 => self.click(),
-            71..87 => self.conversion(),
-            87..90 => self.source_count(),
+            20..39 => self.impression(),
+            39..66 => self.click(),
+            66..85 => self.conversion(),
+            85..88 => self.source_count(),
             _ => Record::Lookup(self.lookup()),
         }
     }
@@ -143,7 +156,7 @@ impl World {
         let impression = Impression {
             ts: self.moment(),
             auction,
-            user: self.id("user", 3),
+            user: self.id("user", self.ids / 8),
             dims,
             cost: Micros(self.pick([0, 1, 999, 12_345])),
             viewable: self.rng.random_bool(0.5),
@@ -155,30 +168,43 @@ impl World {
         let (mut impression, mut ts) = (self.id("impression", self.ids), self.moment());
         let of = self.live(|record| matches!(record, Record::Impression(..)));
         if let Some(Record::Impression(id, of)) = of.filter(|_| self.rng.random_bool(0.85)) {
-            (impression, ts) = (id, self.after(of.ts));
+            let length = match self.lookup_row(|row| matches!(row, LookupRow::ClickJoinWindow(_))) {
+                Some(LookupRow::ClickJoinWindow(length)) => Some(length),
+                _ => None,
+            };
+            (impression, ts) = (id, self.after(of.ts, length));
         }
         Record::Click(self.id("click", self.ids * 2), Click { ts, impression })
     }
 
     fn conversion(&mut self) -> Record {
-        let (mut user, mut ts) = (self.id("user", 3), self.moment());
+        let mut advertiser = Name::new(self.pick(["a0", "the-second-advertiser", ""]));
+        let (mut user, mut ts) = (self.id("user", self.ids / 8), self.moment());
         let of = self.live(|record| matches!(record, Record::Impression(..)));
-        if let Some(Record::Impression(id, of)) = of.filter(|_| self.rng.random_bool(0.9)) {
+        if let Some(Record::Impression(id, of)) = of.filter(|_| self.rng.random_bool(0.95)) {
+            let row =
+                self.lookup_row(|row| matches!(row, LookupRow::Campaign(c, _) if *c == of.dims.campaign));
+            if let Some(LookupRow::Campaign(_, owner)) = row.filter(|_| self.rng.random_bool(0.95)) {
+                advertiser = owner;
+            }
+            let rule = match self
+                .lookup_row(|row| matches!(row, LookupRow::AdvertiserRule(a, _) if *a == advertiser))
+            {
+                Some(LookupRow::AdvertiserRule(_, rule)) => rule,
+                _ => AttributionRule::default(),
+            };
             let click =
                 self.live(|record| matches!(record, Record::Click(_, click) if click.impression == id));
             user = of.user;
             ts = match click {
-                Some(Record::Click(_, click)) => self.after(click.ts),
-                _ => self.after(of.ts),
+                Some(Record::Click(_, click)) => self.after(click.ts, rule.click_lookback),
+                _ => self.after(of.ts, rule.view_lookback),
             };
         }
-        let advertiser = Name::new(self.pick(["a0", "a0", "a0", "the-second-advertiser", ""]));
         let value = Micros(self.pick([0, 1, 2, 1_000_000, 19_990_001, 50_000_000_000_003]));
         let kind = Name::new(self.pick(["", "sale"]));
-        Record::Conversion(
-            self.id("conversion", self.ids / 2),
-            Conversion { ts, user, advertiser, kind, value },
-        )
+        let conversion = Conversion { ts, user, advertiser, kind, value };
+        Record::Conversion(self.id("conversion", self.ids), conversion)
     }
 
     fn source_count(&mut self) -> Record {
@@ -188,15 +214,15 @@ impl World {
 
     fn lookup(&mut self) -> LookupRow {
         match self.rng.random_range(0..20) {
-            0..6 => {
-                let advertiser = self.pick(["a0", "a0", "the-second-advertiser", ""]);
+            0..4 => {
+                let advertiser = self.pick(["a0", "a0", "a0", "the-second-advertiser", ""]);
                 LookupRow::Campaign(self.campaign(), Name::new(advertiser))
             }
-            6..8 => LookupRow::ListedUser(self.id("user", 3)),
-            8..10 => LookupRow::ListedSite(self.site()),
-            10..13 => LookupRow::MaxClicksPerUserMinute(self.pick([0, 1, 2, 3, 4])),
-            13..15 => LookupRow::ClickJoinWindow(Millis(self.pick(LENGTHS))),
-            15..17 => LookupRow::GlobalRule(self.rule()),
+            4 => LookupRow::ListedUser(self.id("user", self.ids / 8)),
+            5 => LookupRow::ListedSite(self.site()),
+            6..9 => LookupRow::MaxClicksPerUserMinute(self.pick([0, 1, 2, 3, 4, 5])),
+            9..11 => LookupRow::ClickJoinWindow(Millis(self.pick(LENGTHS))),
+            11..14 => LookupRow::GlobalRule(self.rule()),
             _ => {
                 LookupRow::AdvertiserRule(Name::new(self.pick(["a0", "the-second-advertiser"])), self.rule())
             }
@@ -227,7 +253,7 @@ impl World {
     }
 
     fn campaign(&mut self) -> Name {
-        Name::new(self.pick(["c0", "c0", "c1", "c2", "never-listed-at-first"]))
+        Name::new(self.pick(["c0", "c0", "c0", "c1", "c1", "c2", "unlisted-at-first"]))
     }
 
     fn site(&mut self) -> Name {
@@ -251,15 +277,16 @@ impl World {
         EventTime::from_millis(START + edge + beside).expect("within range")
     }
 
-    /// A time after another, mostly at the edge of a length that rules use.
-    fn after(&mut self, ts: EventTime) -> EventTime {
-        let length = match self.rng.random_range(0..10) {
-            0..4 => self.pick([0, MINUTE, HOUR, DAY]),
-            4 => 30 * DAY,
-            5..8 => self.rng.random_range(0..2 * MINUTE),
+    /// A time after another, mostly at the edge of a length that rules use: above all, `length`.
+    fn after(&mut self, ts: EventTime, length: Option<Millis>) -> EventTime {
+        let length = match (self.rng.random_range(0..10), length) {
+            (0..5, Some(length)) => length.0,
+            (0..5, None) => self.pick([0, MINUTE, HOUR, DAY]),
+            (5, _) => 30 * DAY,
+            (6..9, _) => self.rng.random_range(0..2 * MINUTE),
             _ => self.rng.random_range(0..2 * DAY),
         };
-        let beside: i64 = self.pick([0, 0, 1, -1]);
+        let beside: i64 = self.pick([0, 0, 1, 1, -1]);
         EventTime::from_millis(ts.millis() + length + beside).expect("within range")
     }
 }

@@ -58,7 +58,10 @@ pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
         all.iter_mut().zip(part).for_each(|(all, part)| all.unite(part));
         all
     };
-    parts.map(|part| part.expect("no worker panics")).reduce(unite).expect("there is a worker")
+    let whole = |part: Result<Vec<Tables>, String>| {
+        part.unwrap_or_else(|error| panic!("{plan:?}: a worker panicked, see above: {error}"))
+    };
+    parts.map(whole).reduce(unite).expect("there is a worker")
 }
 
 fn give(inputs: &mut Inputs, (record, diff): Change) {
