@@ -1,1 +1,4 @@
-//! x
+//! Tests of the whole system.
+
+mod oracle;
+mod random;

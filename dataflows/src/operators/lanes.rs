@@ -5,7 +5,7 @@ use differential_dataflow::consolidation::{consolidate, consolidate_from};
 use differential_dataflow::difference::Abelian;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pushers::Output;
-use timely::dataflow::operators::CapabilitySet;
+use timely::dataflow::operators::{Capability, CapabilitySet};
 use timely::dataflow::operators::generic::OutputBuilder;
 
 use crate::model::time::Epoch;
@@ -58,8 +58,8 @@ pub(super) struct Port<D: Clone + 'static, R: Clone + 'static> {
 }
 
 impl<D: Ord + Clone + 'static, R: Abelian + 'static> Port<D, R> {
-    pub(super) fn new(output: Output<Epoch, Vec<(D, Epoch, R)>>) -> Self {
-        Self { output: OutputBuilder::from(output), capabilities: CapabilitySet::new() }
+    pub(super) fn new(output: Output<Epoch, Vec<(D, Epoch, R)>>, capability: Capability<Epoch>) -> Self {
+        Self { output: OutputBuilder::from(output), capabilities: CapabilitySet::from_elem(capability) }
     }
 
     /// Sends the lane's updates at `epoch`. Unless this is the last of the epoch, a lane that

@@ -24,7 +24,6 @@ use differential_dataflow::trace::cursor::{CursorList, cursor_list};
 use differential_dataflow::trace::{BatchCursor, Cursor, Navigable, SpanOf, TraceReader};
 use differential_dataflow::{AsCollection, Data, VecCollection};
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::InputCapability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
@@ -129,8 +128,15 @@ pub fn regroup<'scope, Rule: GroupRule>(
     let activator = scope.activator_for(builder.operator_info().address);
 
     builder.build(move |capabilities| {
-        drop(capabilities);
-        let mut ports = Ports { first: Port::new(first), second: Port::new(second), third: Port::new(third) };
+        // One for each output, kept at the frontier of the inputs: an operator that has not had a
+        // single message yet must be able to follow them, too.
+        let [at_first, at_second, at_third] =
+            capabilities.try_into().expect("there is one capability for each output");
+        let mut ports = Ports {
+            first: Port::new(first, at_first),
+            second: Port::new(second, at_second),
+            third: Port::new(third, at_third),
+        };
         let mut state = State {
             rule,
             left: Side::new(left.trace),
@@ -143,18 +149,9 @@ pub fn regroup<'scope, Rule: GroupRule>(
             lanes: Lanes::new(),
         };
         move |frontiers| {
-            left_input.for_each(|capability, batches| {
-                ports.retain(&capability);
-                state.left.pending.append(batches);
-            });
-            right_input.for_each(|capability, batches| {
-                ports.retain(&capability);
-                state.right.pending.append(batches);
-            });
-            lookup_input.for_each(|capability, rows| {
-                ports.retain(&capability);
-                state.changes.append(rows);
-            });
+            left_input.for_each(|_, batches| state.left.pending.append(batches));
+            right_input.for_each(|_, batches| state.right.pending.append(batches));
+            lookup_input.for_each(|_, rows| state.changes.append(rows));
             // A turn may end amid an agenda, and the inputs move on meanwhile.
             while !state.agenda.is_empty() || state.plan(frontiers) {
                 if state.work(&mut ports) {
@@ -179,18 +176,6 @@ struct Ports<Rule: GroupRule> {
 }
 
 impl<Rule: GroupRule> Ports<Rule> {
-    fn retain(&mut self, capability: &InputCapability<Epoch>) {
-        for (port, set) in
-            [&mut self.first.capabilities, &mut self.second.capabilities, &mut self.third.capabilities]
-                .into_iter()
-                .enumerate()
-        {
-            for held in capability.retain_stamp(port).iter() {
-                set.insert(held.clone());
-            }
-        }
-    }
-
     fn send(&mut self, lanes: &mut Lanes<Rule>, epoch: Epoch, last: bool) {
         self.first.send(&mut lanes.first, epoch, last);
         self.second.send(&mut lanes.second, epoch, last);

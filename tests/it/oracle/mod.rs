@@ -1,0 +1,79 @@
+//! What the numbers must be: every table recomputed from scratch, from the records that are
+//! live, by plain code that shares nothing with the dataflow but the types.
+
+mod attribution;
+pub mod coverage;
+pub mod generate;
+mod golden;
+mod lookups;
+pub mod run;
+pub mod tables;
+mod traffic;
+
+use std::collections::BTreeMap;
+
+use dataflows::model::events::{Bid, Click, Conversion, Impression};
+use dataflows::model::ids::Id;
+use dataflows::model::lookups::LookupRow;
+use dataflows::model::reject::QualityKey;
+
+use attribution::attribute;
+use coverage::{Case, Coverage};
+use lookups::Lookups;
+use tables::Tables;
+use traffic::{Accepted, Traffic};
+
+/// Anything that can be given to the job.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub enum Record {
+    Bid(Id, Bid),
+    Impression(Id, Impression),
+    Click(Id, Click),
+    Conversion(Id, Conversion),
+    Quality(QualityKey),
+    Lookup(LookupRow),
+}
+
+/// A record, and by how much its number of copies changes.
+pub type Change = (Record, isize);
+
+/// A multiset of records. A retraction may precede its insert, so a count may be negative; such
+/// a record is simply not there.
+#[derive(Clone, Debug, Default)]
+pub struct State(BTreeMap<Record, isize>);
+
+impl State {
+    pub fn apply(&mut self, changes: &[Change]) {
+        for &(record, diff) in changes {
+            *self.0.entry(record).or_default() += diff;
+        }
+        self.0.retain(|_, copies| *copies != 0);
+    }
+
+    /// The records that are there, with their number of copies.
+    pub fn present(&self) -> impl Iterator<Item = (Record, isize)> + '_ {
+        self.0.iter().map(|(&record, &copies)| (record, copies)).filter(|&(_, copies)| copies > 0)
+    }
+
+    fn source_counts(&self) -> impl Iterator<Item = (QualityKey, isize)> + '_ {
+        self.0.iter().filter_map(|(record, &count)| match record {
+            Record::Quality(key) => Some((*key, count)),
+            _ => None,
+        })
+    }
+}
+
+/// All tables, from the records that are live.
+pub fn recompute(state: &State, coverage: &mut Coverage) -> Tables {
+    coverage.saw(Case::AbsentByRetraction, state.0.values().any(|&copies| copies < 0));
+    let mut tables = Tables::default();
+    for (key, count) in state.source_counts() {
+        tables.count(key.minute, key.feed, key.what, count);
+    }
+    let lookups = Lookups::of(state, coverage);
+    let accepted = Accepted::of(state, &mut tables, coverage);
+    let traffic = Traffic::of(&accepted, &lookups, &mut tables, coverage);
+    traffic.publish(&accepted, &mut tables, coverage);
+    attribute(&accepted, &traffic, &lookups, &mut tables, coverage);
+    tables.without_zeros()
+}

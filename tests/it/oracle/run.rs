@@ -1,0 +1,104 @@
+//! Runs a history through the real job.
+
+use std::sync::Arc;
+
+use dataflows::graphs::catalogue::{Inputs, Outputs, build};
+use dataflows::model::time::Epoch;
+use dataflows::snapshot;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::tables::Tables;
+use super::{Change, Record};
+
+/// The changes of each epoch, from epoch 0.
+pub type History = Vec<Vec<Change>>;
+
+/// How a history is run.
+#[derive(Copy, Clone, Debug)]
+pub struct Plan {
+    /// How many workers share the work; each record is given to one at random.
+    pub workers: usize,
+    /// At most so many epochs are closed before the job is given time to work.
+    pub closed_at_once: usize,
+    pub seed: u64,
+}
+
+/// The tables as of every epoch of the history.
+pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
+    let config = timely::Config::process(plan.workers);
+    let history = Arc::clone(history);
+    let workers = timely::execute(config, move |worker| {
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+        let (mut inputs, mut outputs) = worker.dataflow(|scope| build(scope));
+        let mut tables = Vec::new();
+        while tables.len() < history.len() {
+            // 1. Close some epochs; all workers draw the same numbers.
+            let start = tables.len();
+            let end = history.len().min(start + rng.random_range(1..=plan.closed_at_once));
+            for (epoch, changes) in history.iter().enumerate().take(end).skip(start) {
+                for change in changes {
+                    if rng.random_range(0..plan.workers) == worker.index() {
+                        give(&mut inputs, *change);
+                    }
+                }
+                inputs.advance_to(epoch as Epoch + 1);
+            }
+            // 2. Work, then read the tables as of each of these epochs.
+            while !outputs.is_complete(end as Epoch - 1) {
+                worker.step();
+            }
+            tables.extend((start..end).map(|epoch| read(&mut outputs, epoch as Epoch)));
+            outputs.compact_to(end as Epoch - 1);
+        }
+        tables
+    });
+    let parts = workers.expect("the job starts").join().into_iter();
+    let unite = |mut all: Vec<Tables>, part: Vec<Tables>| {
+        all.iter_mut().zip(part).for_each(|(all, part)| all.unite(part));
+        all
+    };
+    let whole = |part: Result<Vec<Tables>, String>| {
+        part.unwrap_or_else(|error| panic!("{plan:?}: a worker panicked, see above: {error}"))
+    };
+    parts.map(whole).reduce(unite).expect("there is a worker")
+}
+
+fn give(inputs: &mut Inputs, (record, diff): Change) {
+    match record {
+        Record::Bid(auction, bid) => inputs.bids.update((auction, bid), diff),
+        Record::Impression(id, impression) => inputs.impressions.update((id, impression), diff),
+        Record::Click(id, click) => inputs.clicks.update((id, click), diff),
+        Record::Conversion(id, conversion) => inputs.conversions.update((id, conversion), diff),
+        Record::Quality(key) => inputs.quality.update(key, diff),
+        Record::Lookup(row) => inputs.lookups.update(row, diff),
+    }
+}
+
+fn read(outputs: &mut Outputs, epoch: Epoch) -> Tables {
+    let mut tables = Tables::default();
+    let t = &mut tables;
+    snapshot::sums(&mut outputs.performance_minute, epoch, |key, sum| {
+        t.performance_minute.insert(key, sum);
+    });
+    snapshot::sums(&mut outputs.performance_hour, epoch, |key, sum| {
+        t.performance_hour.insert(key, sum);
+    });
+    snapshot::sums(&mut outputs.attribution_hour, epoch, |key, sum| {
+        t.attribution_hour.insert(key, sum);
+    });
+    snapshot::sums(&mut outputs.reach_day, epoch, |key, sum| {
+        t.reach_day.insert(key, sum);
+    });
+    snapshot::sums(&mut outputs.supply_hour, epoch, |key, sum| {
+        t.supply_hour.insert(key, sum);
+    });
+    snapshot::sums(&mut outputs.quality_minute, epoch, |key, sum| {
+        t.quality_minute.insert(key, sum);
+    });
+    snapshot::pairs(&mut outputs.conversion_paths, epoch, |conversion, step| {
+        t.conversion_paths.entry(conversion).or_default().push(step);
+    });
+    t.conversion_paths.values_mut().for_each(|path| path.sort());
+    tables
+}
