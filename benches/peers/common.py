@@ -15,6 +15,8 @@ WHOLE = 1_000_000  # the credit of one conversion
 
 # Few values each, and in every key: both peers give them a dictionary.
 DIMENSIONS = ["campaign_id", "creative_id", "site", "country", "device"]
+# The kinds that have the dimensions.
+SERVED = ["bids", "impressions"]
 
 # Per kind: its identity, and the order in which records of one identity are preferred. After the rule's own columns
 # come the rest as they stand in the record, so that exactly one choice is left.
@@ -24,6 +26,9 @@ KINDS = {
     "clicks": (["click_id"], ["ts", "impression_id"]),
     "conversions": (["conversion_id"], ["ts", "user_id", "advertiser_id", "conversion_type", "value_micros"]),
 }
+
+# The feed each kind arrives in.
+FEEDS = {"impressions": "impressions", "clicks": "events", "conversions": "events", "bids": "bid_requests"}
 
 
 def arguments(description):

@@ -10,7 +10,7 @@ import pyarrow.parquet as parquet
 
 
 def rows(path):
-    """Header and rows as text, so that CSV and Parquet compare with each other."""
+    """The header, then the rows, all as text: CSV and Parquet compare with each other."""
     if path.suffix == ".csv":
         with path.open(newline="") as file:
             yield from csv.reader(file)
@@ -21,23 +21,21 @@ def rows(path):
         yield from map(list, zip(*(column.cast(pa.string()).to_pylist() for column in batch.columns)))
 
 
-def tables(directory):
-    files = [path for path in sorted(Path(directory).iterdir()) if path.suffix in (".csv", ".parquet")]
-    return {path.stem: path for path in files}
-
-
 def compare(left, right):
-    """None, or what differs first."""
-    header = None
-    count = 0
+    """Whether the tables are equal, and what to say of them."""
+    count, header = -1, None
     for count, (a, b) in enumerate(zip_longest(rows(left), rows(right))):
         if a != b:
             if header is None or a is None or b is None:
-                return f"row {count}: {a} is not {b}"
-            cells = [f"{name} {x} is not {y}" for name, x, y in zip_longest(header, a, b) if x != y]
-            return f"row {count} {a}: {', '.join(cells)}"
+                return False, f"DIFFERENT at row {count}: {a} and {b}"
+            cells = (f"{name} {x} and {y}" for name, x, y in zip_longest(header, a, b) if x != y)
+            return False, f"DIFFERENT at row {count} {a}: {', '.join(cells)}"
         header = header or a
-    return None, count
+    return True, f"equal, {count} rows"
+
+
+def tables(directory):
+    return {path.stem: path for path in Path(directory).iterdir() if path.suffix in (".csv", ".parquet")}
 
 
 def main(left, right):
@@ -45,16 +43,15 @@ def main(left, right):
     shared = sorted(left.keys() & right.keys())
     if not shared:
         sys.exit("no table in both")
-    different = False
+    all_equal = True
     for name in shared:
-        result = compare(left[name], right[name])
-        if isinstance(result, str):
-            different = True
-            print(f"{name}: DIFFERENT at {result}")
-        else:
-            print(f"{name}: equal, {result[1]} rows")
-    sys.exit(different)
+        equal, words = compare(left[name], right[name])
+        all_equal &= equal
+        print(f"{name}: {words}")
+    sys.exit(not all_equal)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} A_DIR B_DIR")
     main(*sys.argv[1:])

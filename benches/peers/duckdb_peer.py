@@ -14,11 +14,11 @@ def source(args, kind):
 def load(db, args):
     # Sorted enums hash and compare as small integers, and in the bytewise order of their strings.
     for name in DIMENSIONS:
-        both = " UNION ALL ".join(f"SELECT {name} FROM {source(args, kind)}" for kind in ("bids", "impressions"))
+        both = " UNION ALL ".join(f"SELECT {name} FROM {source(args, kind)}" for kind in SERVED)
         db.execute(f"CREATE TYPE {name}_t AS ENUM (SELECT {name} FROM ({both}) GROUP BY ALL ORDER BY ALL)")
     encode = ", ".join(f"{name}::{name}_t AS {name}" for name in DIMENSIONS)
     for kind in KINDS:
-        replace = f"REPLACE ({encode})" if kind in ("bids", "impressions") else ""
+        replace = f"REPLACE ({encode})" if kind in SERVED else ""
         db.execute(f"CREATE TEMP TABLE {kind} AS SELECT * {replace} FROM {source(args, kind)}")
     # A campaign without traffic has no touches: it falls out as NULL.
     db.execute(f"""
@@ -54,8 +54,8 @@ def join(db):
             SELECT c.click_id, c.ts, c.impression_id, i.user_id, {DIMS},
                    i.ts IS NULL AS orphan, coalesce(c.ts - i.ts BETWEEN 0 AND {CLICK_JOIN_WINDOW}, false) AS timely
             FROM clicks c LEFT JOIN impressions i USING (impression_id))
-        SELECT *, timely AND sum(timely::INT) OVER (PARTITION BY user_id, ts // {MINUTE}) > {MAX_CLICKS_PER_USER_MINUTE} AS flooded,
-               timely AND NOT flooded AS valid
+        SELECT *, sum(timely::INT) OVER (PARTITION BY user_id, ts // {MINUTE}) AS in_minute,
+               timely AND in_minute > {MAX_CLICKS_PER_USER_MINUTE} AS flooded, timely AND NOT flooded AS valid
         FROM timed""")
 
 
@@ -143,16 +143,11 @@ def performance(time, unit, dims):
         USING ({time}, {dims})"""
 
 
-QUALITY = [
-    ("impressions", "impressions", "true AS accepted"),
-    ("impressions", "impressions_lost", "false AS accepted"),
-    ("events", "joined_clicks", "true AS accepted, orphan::INT AS orphans, flooded::INT AS invalid"),
-    ("events", "clicks_lost", "false AS accepted"),
-    ("events", "conversions", "true AS accepted"),
-    ("events", "conversions_lost", "false AS accepted"),
-    ("bid_requests", "bids", "true AS accepted"),
-    ("bid_requests", "bids_lost", "false AS accepted"),
-]
+RECORDS = " UNION ALL BY NAME ".join(
+    ["SELECT ts, 'events' AS feed, orphan::INT AS orphans, flooded::INT AS invalid FROM joined_clicks"]
+    + [f"SELECT ts, '{feed}' AS feed, 1 AS received, 1 AS accepted FROM {kind}" for kind, feed in FEEDS.items()]
+    + [f"SELECT ts, '{feed}' AS feed, 1 AS received, 1 AS duplicate FROM {kind}_lost" for kind, feed in FEEDS.items()]
+)
 # Every branch holds only rows that add something to their key, so no key is all zero.
 TABLES = {
     "performance_minute": (2, performance("minute", MINUTE, "campaign_id")),
@@ -173,10 +168,9 @@ TABLES = {
             SELECT {floor(HOUR)} AS hour, site, country, device, 1 AS wins FROM shown WHERE won)
         GROUP BY ALL"""),
     "quality_minute": (2, f"""
-        SELECT {floor(MINUTE)} AS minute, feed, count(*) AS received, count(*) FILTER (accepted) AS accepted,
-               count(*) FILTER (NOT accepted) AS duplicate, 0 AS rejected, {total("orphans", "invalid")}
-        FROM ({" UNION ALL BY NAME ".join(f"SELECT ts, '{feed}' AS feed, {flags} FROM {table}" for feed, table, flags in QUALITY)})
-        GROUP BY ALL"""),
+        SELECT {floor(MINUTE)} AS minute, feed, {total("received", "accepted", "duplicate")}, 0::BIGINT AS rejected,
+               {total("orphans", "invalid")}
+        FROM ({RECORDS}) GROUP BY ALL"""),
     "conversion_paths": (2, """
         SELECT conversion_id, model, string_agg(touch_id, '|' ORDER BY i) AS path,
                string_agg(credit_micros, '|' ORDER BY i) AS credit_micros,
