@@ -222,7 +222,7 @@ impl ParquetReader {
     fn clicks(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
         let names = self.names.clone();
-        let mut id = |column| columns.text(column, Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)));
+        let id = |column| columns.text(column, Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)));
         let (ids, impressions) = (id("click_id")?, id("impression_id")?);
         let times = columns.times("ts")?;
         for row in 0..rows.num_rows() {
@@ -375,3 +375,8 @@ fn open(
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, hinted);
     builder.with_row_groups(vec![group]).with_projection(mask).with_batch_size(ROWS).build().map_err(fail)
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub use tests::file as sample;
