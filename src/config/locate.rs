@@ -14,7 +14,9 @@ pub fn line_of(text: &str, key: &str) -> Option<usize> {
     let mut table = table.get_ref();
     let mut found = None;
     for part in key.split('.') {
-        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part) else { break };
+        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part) else {
+            break;
+        };
         found = Some(line(text, name.span().start));
         match value.get_ref() {
             DeValue::Table(inner) => table = inner,

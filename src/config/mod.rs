@@ -108,7 +108,8 @@ impl Config {
         let mut all: toml::Table = toml::from_str(DEFAULTS)
             .map_err(|error| invalid(locate::line_at(DEFAULTS, &error), locate::explain(&error)))?;
         merge(&mut all, own);
-        let raw: raw::Config = all.try_into().map_err(|error: toml::de::Error| invalid(1, error.to_string()))?;
+        let raw: raw::Config =
+            all.try_into().map_err(|error: toml::de::Error| invalid(1, error.to_string()))?;
         validate::config(raw).map_err(|wrong| {
             let line = locate::line_of(text, &wrong.key).unwrap_or(1);
             invalid(line, format!("{}: {}", wrong.key, wrong.expected))

@@ -20,7 +20,8 @@ fn the_defaults_are_complete() {
 
 #[test]
 fn a_file_overrides_only_what_it_names() {
-    let config = Config::parse("my.toml", "[sources.events]\nkind = \"all_clicks\"\n[replay]\nworkers = 3").expect("valid");
+    let config = Config::parse("my.toml", "[sources.events]\nkind = \"all_clicks\"\n[replay]\nworkers = 3")
+        .expect("valid");
     assert_eq!((config.replay.workers, config.replay.epoch_events), (3, 200_000));
     assert_eq!(config.sources.events.layout.kinds, Kinds::AllClicks);
     assert_eq!(config.sources.events.files, ["events*.csv"]);
@@ -36,7 +37,10 @@ fn errors_name_the_line_the_key_and_what_would_be_right() {
     let wrong = error("# a\n[sources.events]\n# b\ndelimiter = \"ab\"");
     assert_eq!(wrong, "my.toml:4: sources.events.delimiter: one ASCII character is expected, not \"ab\"");
     let wrong = error("[sources.impressions.fields]\nuser_id = \"\"");
-    assert!(wrong.starts_with("my.toml:2: sources.impressions.fields.user_id: this field is required"), "{wrong}");
+    assert!(
+        wrong.starts_with("my.toml:2: sources.impressions.fields.user_id: this field is required"),
+        "{wrong}"
+    );
 }
 
 #[test]
@@ -50,7 +54,8 @@ fn every_example_loads() {
 
 #[test]
 fn the_click_log_of_ipinyou_is_read_by_configuration_alone() {
-    let config = Config::parse("ipinyou.toml", include_str!("../../config/examples/ipinyou.toml")).expect("valid");
+    let config =
+        Config::parse("ipinyou.toml", include_str!("../../config/examples/ipinyou.toml")).expect("valid");
     let mut decoder = TextDecoder::new(&config.sources.events.layout, Arc::default());
     let mut batch = Batch::default();
     let lines = [
@@ -59,7 +64,9 @@ fn the_click_log_of_ipinyou_is_read_by_configuration_alone() {
         "too\tfew",
     ];
     for line in lines {
-        decoder.line(line.as_bytes(), &"clk.txt".into(), Position::Byte(0), &mut batch).expect("no collision");
+        decoder
+            .line(line.as_bytes(), &"clk.txt".into(), Position::Byte(0), &mut batch)
+            .expect("no collision");
     }
     assert_eq!((batch.clicks.len(), batch.rejects.len()), (2, 1), "{:?}", batch.rejects);
     let times: Vec<_> = batch.clicks.iter().map(|(_, click)| click.ts.millis()).collect();

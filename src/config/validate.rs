@@ -37,16 +37,22 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         return wrong("sources.events.click_words", "a word must not stand in conversion_words too");
     }
     let raw::History { bids, impressions: shown, clicks, conversions } = history;
-    for (key, value) in
-        [("limits.max_line_bytes", raw.limits.max_line_bytes), ("replay.epoch_events", raw.replay.epoch_events)]
-    {
+    for (key, value) in [
+        ("limits.max_line_bytes", raw.limits.max_line_bytes),
+        ("replay.epoch_events", raw.replay.epoch_events),
+    ] {
         if value == 0 {
             return wrong(key, "a number above 0 is expected");
         }
     }
     Ok(Config {
         sources: SourcesConfig {
-            impressions: source(Feed::Impressions, impressions, raw::ImpressionFields::pairs, Kinds::AllClicks)?,
+            impressions: source(
+                Feed::Impressions,
+                impressions,
+                raw::ImpressionFields::pairs,
+                Kinds::AllClicks,
+            )?,
             events: source(Feed::Events, events, raw::EventFields::pairs, kinds)?,
             bid_requests: source(Feed::BidRequests, bid_requests, raw::BidFields::pairs, Kinds::AllClicks)?,
             history: HistoryConfig { bids, impressions: shown, clicks, conversions },
@@ -108,7 +114,10 @@ fn fields(
         // Only Avro nests bids in their request.
         let unused = field == Field::Bids && *format != Format::Avro;
         if source.is_empty() && required(feed, kinds).contains(&field) {
-            return wrong(at(&format!("fields.{name}")), "this field is required; name its place in the source");
+            return wrong(
+                at(&format!("fields.{name}")),
+                "this field is required; name its place in the source",
+            );
         }
         if source.is_empty() || unused {
             continue;

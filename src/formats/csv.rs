@@ -77,7 +77,10 @@ impl CsvDecoder {
 
     fn columns_of(&self, names: &[String]) -> Vec<u32> {
         let fields_of = |name: &String| {
-            self.mapping.iter().filter(|(_, source)| source == name).fold(0, |set, (field, _)| set | field.bit())
+            self.mapping
+                .iter()
+                .filter(|(_, source)| source == name)
+                .fold(0, |set, (field, _)| set | field.bit())
         };
         names.iter().map(fields_of).collect()
     }
@@ -190,7 +193,11 @@ mod tests {
         CsvDecoder::new(&Layout {
             feed: dataflows::model::reject::Feed::Events,
             format: Format::Csv(CsvShape { delimiter: b',', quote, header: true, columns: Vec::new() }),
-            fields: vec![(Field::EventId, "id".into()), (Field::Value, "v".into()), (Field::ImpressionId, "id".into())],
+            fields: vec![
+                (Field::EventId, "id".into()),
+                (Field::Value, "v".into()),
+                (Field::ImpressionId, "id".into()),
+            ],
             time: TimeFormat::Epoch(Unit::Millis),
             money_scale: 6,
             kinds: Kinds::AllClicks,
@@ -204,7 +211,10 @@ mod tests {
         let mut slots = Slots::default();
         csv.slots(r#"1,"a,""b""",z"#, &mut slots).expect("valid");
         assert_eq!(slots.get(Field::Value).as_text(), "a,\"b\"");
-        assert_eq!((slots.get(Field::EventId).as_text(), slots.get(Field::ImpressionId).as_text()), ("z", "z"));
+        assert_eq!(
+            (slots.get(Field::EventId).as_text(), slots.get(Field::ImpressionId).as_text()),
+            ("z", "z")
+        );
         for line in ["1,2", "1,2,3,4", "1,\"2,3", "\"", ""] {
             assert!(csv.slots(line, &mut Slots::default()).is_err(), "{line}");
         }

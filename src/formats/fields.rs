@@ -113,8 +113,7 @@ const REQUEST: &[(Field, bool)] = &[
     (Field::Country, false),
     (Field::Device, false),
 ];
-const BID: &[(Field, bool)] =
-    &[(Field::CampaignId, true), (Field::Price, true), (Field::CreativeId, false)];
+const BID: &[(Field, bool)] = &[(Field::CampaignId, true), (Field::Price, true), (Field::CreativeId, false)];
 
 impl Rules {
     /// The rules of a layout.
@@ -297,12 +296,14 @@ impl Rules {
             _ => Err(BadMoney::Number),
         };
         amount.map(Micros).map_err(|bad| match bad {
-            BadMoney::Number => {
-                Fault::new(Reason::BadNumber, format!("{}: a decimal number in range is expected", field.as_str()))
-            }
-            BadMoney::Negative => {
-                Fault::new(Reason::NegativeMoney, format!("{}: an amount may not be negative", field.as_str()))
-            }
+            BadMoney::Number => Fault::new(
+                Reason::BadNumber,
+                format!("{}: a decimal number in range is expected", field.as_str()),
+            ),
+            BadMoney::Negative => Fault::new(
+                Reason::NegativeMoney,
+                format!("{}: an amount may not be negative", field.as_str()),
+            ),
         })
     }
 }
@@ -323,9 +324,7 @@ fn shape(slots: &Slots<'_>, spec: &'static [(Field, bool)]) -> Result<(), Fault>
     check(spec.iter().map(|entry| (slots.get(entry.0), entry)))
 }
 
-fn check<'a>(
-    slots: impl Iterator<Item = (&'a Slot<'a>, &'static (Field, bool))>,
-) -> Result<(), Fault> {
+fn check<'a>(slots: impl Iterator<Item = (&'a Slot<'a>, &'static (Field, bool))>) -> Result<(), Fault> {
     let mut worst: Option<Fault> = None;
     for (slot, &(field, required)) in slots {
         if let Some(fault) = fault_of(slot, field, required)

@@ -115,7 +115,15 @@ fn mutated_parquet_never_panics() {
 fn bad_text_is_rejected_line_by_line() {
     let [impressions, events, _] = layouts();
     let mut bytes = Vec::new();
-    for line in [IMPRESSION.as_bytes(), b"\xff\xfe{}", b"\0\0", b"[]", b"null", b"{\"user_id\":3}", IMPRESSION.as_bytes()] {
+    for line in [
+        IMPRESSION.as_bytes(),
+        b"\xff\xfe{}",
+        b"\0\0",
+        b"[]",
+        b"null",
+        b"{\"user_id\":3}",
+        IMPRESSION.as_bytes(),
+    ] {
         bytes.extend_from_slice(line);
         bytes.push(b'\n');
     }

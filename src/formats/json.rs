@@ -145,8 +145,14 @@ mod tests {
 
     #[test]
     fn mapped_fields_are_found_at_any_depth_and_numbers_stay_text() {
-        let paths = [(Field::UserId, "user.id"), (Field::Price, "price"), (Field::Site, "a\"b"), (Field::Value, "price")];
-        let line = r#"{"x":[1,{"price":2}],"user":{"age":3,"id":"uA"},"price":0.10000000000000000001,"a\"b":"s"}"#;
+        let paths = [
+            (Field::UserId, "user.id"),
+            (Field::Price, "price"),
+            (Field::Site, "a\"b"),
+            (Field::Value, "price"),
+        ];
+        let line =
+            r#"{"x":[1,{"price":2}],"user":{"age":3,"id":"uA"},"price":0.10000000000000000001,"a\"b":"s"}"#;
         let slots = read(line, &paths).expect("valid");
         assert_eq!(slots.get(Field::UserId).as_text(), "uA");
         assert_eq!(*slots.get(Field::Price), Slot::Number("0.10000000000000000001"));
@@ -159,7 +165,19 @@ mod tests {
     #[test]
     fn what_is_not_one_object_is_refused() {
         let paths = [(Field::UserId, "user.id")];
-        for line in ["[]", "null", "1", "\"a\"", "", "{", "{}{}", "{} x", r#"{"user":"u1"}"#, r#"{"user":{"id":"\ud800"}}"#, "{\"a\":\"\u{0}\"}"] {
+        for line in [
+            "[]",
+            "null",
+            "1",
+            "\"a\"",
+            "",
+            "{",
+            "{}{}",
+            "{} x",
+            r#"{"user":"u1"}"#,
+            r#"{"user":{"id":"\ud800"}}"#,
+            "{\"a\":\"\u{0}\"}",
+        ] {
             assert!(read(line, &paths).is_err(), "{line}");
         }
     }

@@ -129,7 +129,8 @@ mod tests {
     fn every_line_belongs_to_exactly_one_range() {
         let text = b"\xef\xbb\xbfone\r\n\r\ntwo\n\nthree\nfour";
         let whole = read(text, 0, text.len(), 100);
-        let words: Vec<_> = whole.iter().map(|(_, bytes, _)| std::str::from_utf8(bytes).expect("ascii")).collect();
+        let words: Vec<_> =
+            whole.iter().map(|(_, bytes, _)| std::str::from_utf8(bytes).expect("ascii")).collect();
         assert_eq!(words, ["one", "two", "three", "four"]);
         for middle in 0..=text.len() {
             for second in middle..=text.len() {

@@ -76,7 +76,14 @@ impl TextDecoder {
             Err(Refusal::Fault(Fault { reason, hint })) => {
                 let ts = self.rules.time_if_any(&slots);
                 let origin = Origin { file: file.clone(), position };
-                batch.rejects.push(Reject { feed: self.feed, reason, origin, ts, payload: payload(line), hint });
+                batch.rejects.push(Reject {
+                    feed: self.feed,
+                    reason,
+                    origin,
+                    ts,
+                    payload: payload(line),
+                    hint,
+                });
                 Ok(())
             }
         }

@@ -117,7 +117,13 @@ fn rfc3339(text: &[u8]) -> Option<EventTime> {
     }
     let (year, month, day) = (two(0)? * 100 + two(2)?, two(5)?, two(8)?);
     let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
-    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 59 {
+    if !(1..=12).contains(&month)
+        || day < 1
+        || day > days_in(year, month)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
         return None;
     }
     let mut millis = 0;
@@ -185,8 +191,20 @@ mod tests {
         assert_eq!(Unit::Micros.event_time(1_999).map(EventTime::millis), Some(1));
         let pattern = TimeFormat::Pattern("%Y%m%d%H%M%S%3f".to_owned(), Offset::constant(8));
         assert_eq!(millis(&pattern, "20130606000104008"), Some(1_370_448_064_008));
-        let bad = ["yesterday", "", "31/03/2026", "2026-03-01T01:05:22", "2026-02-30T00:00:00Z", "1969-12-31T23:59:59Z",
-            "99999999999999999999", "-1", "+1", "1.5", "2026-03-01T25:00:00Z", "é026-03-01T25:00:00Z"];
+        let bad = [
+            "yesterday",
+            "",
+            "31/03/2026",
+            "2026-03-01T01:05:22",
+            "2026-02-30T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "99999999999999999999",
+            "-1",
+            "+1",
+            "1.5",
+            "2026-03-01T25:00:00Z",
+            "é026-03-01T25:00:00Z",
+        ];
         for text in bad {
             assert_eq!(millis(&ANY, text), None, "{text}");
         }
@@ -196,11 +214,13 @@ mod tests {
     fn the_fast_path_agrees_with_the_general_parser() {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
         for _ in 0..100_000 {
-            let (y, mo, d) = (rng.random_range(1969..10_000), rng.random_range(0..14), rng.random_range(0..33));
+            let (y, mo, d) =
+                (rng.random_range(1969..10_000), rng.random_range(0..14), rng.random_range(0..33));
             let (h, mi, s) = (rng.random_range(0..25), rng.random_range(0..61), rng.random_range(0..60));
             let digits = rng.random_range(0..10usize);
             let fraction: u32 = rng.random_range(0..1_000_000_000);
-            let fraction = if digits == 0 { String::new() } else { format!(".{}", &format!("{fraction:09}")[..digits]) };
+            let fraction =
+                if digits == 0 { String::new() } else { format!(".{}", &format!("{fraction:09}")[..digits]) };
             let zone = ["Z", "+00:00", "-05:30", "+23:59"][rng.random_range(0..4)];
             let text = format!("{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}{fraction}{zone}");
             if let Some(fast) = rfc3339(text.as_bytes()) {

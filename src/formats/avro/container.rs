@@ -52,12 +52,16 @@ impl Header {
         let (schema, codec, sync, len) = loop {
             let held = window.bytes();
             if !held.starts_with(&MAGIC[..MAGIC.len().min(held.len())]) {
-                return Err("this is not an Avro container file: its first bytes are not \"Obj\" and 1".to_owned());
+                return Err(
+                    "this is not an Avro container file: its first bytes are not \"Obj\" and 1".to_owned()
+                );
             }
             match header(held) {
                 Some(Ok(parsed)) => break parsed,
                 Some(Err(what)) => return Err(what),
-                None if held.len() > HEADER_BYTES_MAX => return Err("the Avro header does not end".to_owned()),
+                None if held.len() > HEADER_BYTES_MAX => {
+                    return Err("the Avro header does not end".to_owned());
+                }
                 None => {}
             }
             match window.more() {
@@ -68,7 +72,8 @@ impl Header {
             }
         };
         let schema = std::str::from_utf8(&schema).map_err(|_| "avro.schema is not text".to_owned())?;
-        let schema = Schema::parse_str(schema).map_err(|error| format!("avro.schema is not valid: {error}"))?;
+        let schema =
+            Schema::parse_str(schema).map_err(|error| format!("avro.schema is not valid: {error}"))?;
         let codec = codec_of(codec.as_deref().unwrap_or(b"null"))?;
         // The library refuses to unpack more than this; it takes the first limit it is given.
         apache_avro::util::max_allocation_bytes(BLOCK_BYTES_MAX);

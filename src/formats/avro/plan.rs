@@ -155,7 +155,13 @@ impl Plan {
             }
             Node::Union(variants) => {
                 let variant = usize::try_from(cursor.long()?).ok().and_then(|at| variants.get(at));
-                return self.value(*variant.ok_or("a union has no such variant")?, fields, cursor, sink, depth + 1);
+                return self.value(
+                    *variant.ok_or("a union has no such variant")?,
+                    fields,
+                    cursor,
+                    sink,
+                    depth + 1,
+                );
             }
             Node::Record(parts) => {
                 for &(part, fields) in parts {
@@ -203,7 +209,9 @@ impl<'s> Compiler<'s> {
             Schema::TimestampMillis | Schema::LocalTimestampMillis => Node::Long(Some(Unit::Millis)),
             Schema::TimestampMicros | Schema::LocalTimestampMicros => Node::Long(Some(Unit::Micros)),
             Schema::TimestampNanos | Schema::LocalTimestampNanos => Node::Long(Some(Unit::Nanos)),
-            Schema::Int | Schema::Long | Schema::Date | Schema::TimeMillis | Schema::TimeMicros => Node::Long(None),
+            Schema::Int | Schema::Long | Schema::Date | Schema::TimeMillis | Schema::TimeMicros => {
+                Node::Long(None)
+            }
             Schema::Float => Node::Float,
             Schema::Double => Node::Double,
             Schema::String | Schema::Bytes | Schema::BigDecimal => Node::Bytes,

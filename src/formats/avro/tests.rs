@@ -19,8 +19,13 @@ fn bid(price: f64) -> Value {
 /// A file of `count` requests with two bids each, in blocks of about 4 KiB.
 fn file(codec: Codec, count: usize) -> Vec<u8> {
     let schema = Schema::parse_str(SCHEMA).expect("valid");
-    let mut writer =
-        Writer::builder().schema(&schema).writer(Vec::new()).codec(codec).block_size(4096).build().expect("writer");
+    let mut writer = Writer::builder()
+        .schema(&schema)
+        .writer(Vec::new())
+        .codec(codec)
+        .block_size(4096)
+        .build()
+        .expect("writer");
     for n in 0..count {
         let mut record = Record::new(&schema).expect("record");
         record.put("auction_id", format!("auction-{n}"));

@@ -58,7 +58,9 @@ impl Columns<'_> {
     ) -> Result<Vec<Checked<K>>, ReadError> {
         let mut key = |text: Option<&str>| match text.unwrap_or("") {
             "" if need == Need::Id => Ok(Err(Reason::MissingField)),
-            text if text.len() > if need == Need::OptionalText { 1024 } else { 128 } => Ok(Err(Reason::TooLong)),
+            text if text.len() > if need == Need::OptionalText { 1024 } else { 128 } => {
+                Ok(Err(Reason::TooLong))
+            }
             text => make(text),
         };
         let rows = self.0.num_rows();
@@ -162,9 +164,12 @@ fn wrong(name: &str, column: &ArrayRef, expected: &str) -> ReadError {
 
 /// A row as text, for people who look into a reject.
 pub fn show(rows: &RecordBatch, row: usize) -> String {
-    let shown = rows.schema_ref().fields().iter().zip(rows.columns()).map(|(field, column)| {
-        format!("{}={}", field.name(), value(column, row).unwrap_or_default())
-    });
+    let shown = rows
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(rows.columns())
+        .map(|(field, column)| format!("{}={}", field.name(), value(column, row).unwrap_or_default()));
     shown.collect::<Vec<_>>().join(" ")
 }
 

@@ -114,7 +114,8 @@ impl From<crate::names::Collision> for ReadError {
 /// Reads the footer of a file.
 pub fn footer(file: &File) -> Result<ArrowReaderMetadata, String> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ArrowReaderMetadata::load(file, options).map_err(|error| format!("the Parquet footer can't be read: {error}"))
+    ArrowReaderMetadata::load(file, options)
+        .map_err(|error| format!("the Parquet footer can't be read: {error}"))
 }
 
 /// Reads one row group.
@@ -145,7 +146,8 @@ impl ParquetReader {
         origin: Arc<str>,
         names: SharedNames,
     ) -> Result<Self, String> {
-        let row = footer.metadata().row_groups()[..group].iter().map(|group| group.num_rows().max(0) as u64).sum();
+        let row =
+            footer.metadata().row_groups()[..group].iter().map(|group| group.num_rows().max(0) as u64).sum();
         let rows = open(file, footer, group, kind)?;
         let (interned, countries, devices) = Default::default();
         Ok(Self { kind, file: origin, names, rows, row, interned, countries, devices })
@@ -160,7 +162,9 @@ impl ParquetReader {
     pub fn read(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
         let rows = match self.rows.next() {
             None => return Ok(false),
-            Some(Err(error)) => return Err(ReadError::File(format!("the row group can't be read on: {error}"))),
+            Some(Err(error)) => {
+                return Err(ReadError::File(format!("the row group can't be read on: {error}")));
+            }
             Some(Ok(rows)) => rows,
         };
         match self.kind {
@@ -175,7 +179,8 @@ impl ParquetReader {
 
     fn bids(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
-        let auctions = columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let auctions =
+            columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
         let times = columns.times("ts")?;
         let amounts = columns.money("bid_micros", true)?;
         let dims = self.dims(&columns)?;
@@ -195,8 +200,10 @@ impl ParquetReader {
     fn impressions(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
         let names = self.names.clone();
-        let ids = columns.text("impression_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)))?;
-        let auctions = columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let ids =
+            columns.text("impression_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)))?;
+        let auctions =
+            columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
         let users = columns.text("user_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
         let times = columns.times("ts")?;
         let costs = columns.money("cost_micros", true)?;
@@ -210,7 +217,8 @@ impl ParquetReader {
                     batch.impressions.push((id, Impression { ts, auction, user, dims, cost, viewable }));
                 }
                 (id, a, u, ts, cost, d) => {
-                    let (id, a, u) = (fault("impression_id", id), fault("auction_id", a), fault("user_id", u));
+                    let (id, a, u) =
+                        (fault("impression_id", id), fault("auction_id", a), fault("user_id", u));
                     let faults = [id, a, u, fault("ts", ts), fault("cost_micros", cost), d.err()];
                     self.reject(rows, row, ts, &faults, batch);
                 }
@@ -222,7 +230,8 @@ impl ParquetReader {
     fn clicks(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
         let names = self.names.clone();
-        let id = |column| columns.text(column, Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)));
+        let id =
+            |column| columns.text(column, Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)));
         let (ids, impressions) = (id("click_id")?, id("impression_id")?);
         let times = columns.times("ts")?;
         for row in 0..rows.num_rows() {
@@ -240,13 +249,14 @@ impl ParquetReader {
     fn conversions(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
         let names = self.names.clone();
-        let ids = columns.text("conversion_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)))?;
+        let ids =
+            columns.text("conversion_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)))?;
         let users = columns.text("user_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
         let [known_advertisers, known_kinds, _] = &mut self.interned;
         let advertisers =
             columns.text("advertiser_id", Need::Id, known_advertisers, |text| Ok(Ok(names.name(text)?)))?;
-        let kinds =
-            columns.text("conversion_type", Need::OptionalText, known_kinds, |text| Ok(Ok(Name::new(text))))?;
+        let kinds = columns
+            .text("conversion_type", Need::OptionalText, known_kinds, |text| Ok(Ok(Name::new(text))))?;
         let times = columns.times("ts")?;
         let values = columns.money("value_micros", false)?;
         for row in 0..rows.num_rows() {
@@ -255,8 +265,10 @@ impl ParquetReader {
                     batch.conversions.push((id, Conversion { ts, user, advertiser, kind, value }));
                 }
                 (id, u, a, k, ts, value) => {
-                    let (id, u, a) = (fault("conversion_id", id), fault("user_id", u), fault("advertiser_id", a));
-                    let (k, t, value) = (fault("conversion_type", k), fault("ts", ts), fault("value_micros", value));
+                    let (id, u, a) =
+                        (fault("conversion_id", id), fault("user_id", u), fault("advertiser_id", a));
+                    let (k, t, value) =
+                        (fault("conversion_type", k), fault("ts", ts), fault("value_micros", value));
                     self.reject(rows, row, ts, &[id, u, a, k, t, value], batch);
                 }
             }
@@ -269,7 +281,8 @@ impl ParquetReader {
         let names = &self.names;
         Ok(DimColumns {
             campaigns: columns.text("campaign_id", Need::Id, campaigns, |text| Ok(Ok(names.name(text)?)))?,
-            creatives: columns.text("creative_id", Need::OptionalId, creatives, |text| Ok(Ok(names.name(text)?)))?,
+            creatives: columns
+                .text("creative_id", Need::OptionalId, creatives, |text| Ok(Ok(names.name(text)?)))?,
             sites: columns.text("site", Need::OptionalText, sites, |text| Ok(Ok(names.name(text)?)))?,
             countries: columns.text("country", Need::OptionalText, &mut self.countries, |text| {
                 Ok(Country::parse(text).ok_or(Reason::BadEnum))
@@ -288,7 +301,8 @@ impl ParquetReader {
         faults: &[Option<(&'static str, Reason)>],
         batch: &mut Batch,
     ) {
-        let Some((column, reason)) = faults.iter().flatten().copied().min_by_key(|fault| rank(fault.1)) else {
+        let Some((column, reason)) = faults.iter().flatten().copied().min_by_key(|fault| rank(fault.1))
+        else {
             return;
         };
         let position = Position::Row(self.row + row as u64);
@@ -344,12 +358,15 @@ fn open(
     group: usize,
     kind: Kind,
 ) -> Result<ParquetRecordBatchReader, String> {
-    let found = || footer.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+    let found =
+        || footer.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
     let mut roots = Vec::new();
     for &(name, required) in kind.columns() {
         match footer.schema().index_of(name) {
             Ok(root) => roots.push(root),
-            Err(_) if required => return Err(format!("column {name:?} is absent; the columns are: {}", found())),
+            Err(_) if required => {
+                return Err(format!("column {name:?} is absent; the columns are: {}", found()));
+            }
             Err(_) => {}
         }
     }

@@ -5,10 +5,12 @@ use parquet::arrow::ArrowWriter;
 
 use super::*;
 
+/// A file of these columns, in row groups of three rows.
 pub fn file(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     let nullable = columns.into_iter().map(|(name, column)| (name, column, true));
     let rows = RecordBatch::try_from_iter_with_nullable(nullable).expect("same lengths");
-    let properties = parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(3)).build();
+    let properties =
+        parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(3)).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).expect("writer");
     writer.write(&rows).expect("written");
     writer.into_inner().expect("closed")
@@ -42,7 +44,10 @@ fn impressions_are_read_by_column_name_and_bad_rows_are_rejected_by_position() {
         ("auction_id", text(&[Some("auction"); 7])),
         ("user_id", text(&[Some("u"); 7])),
         ("ts", Arc::new(TimestampMicrosecondArray::from(vec![1_999, 2, 3, 4, 5, 6, -1_000_000]))),
-        ("campaign_id", text(&[Some("c1"), Some("c2"), Some("c1"), Some("c2"), Some("c1"), Some("c1"), Some("c1")])),
+        (
+            "campaign_id",
+            text(&[Some("c1"), Some("c2"), Some("c1"), Some("c2"), Some("c1"), Some("c1"), Some("c1")]),
+        ),
         ("device", text(&[None, Some("ctv"), None, None, None, Some("toaster"), None])),
         ("viewable", Arc::new(BooleanArray::from(vec![Some(true), None, None, None, None, None, None]))),
     ]);
@@ -52,7 +57,8 @@ fn impressions_are_read_by_column_name_and_bad_rows_are_rejected_by_position() {
     assert_eq!((first.0, first.1.ts.millis(), first.1.viewable), (Id::new("a"), 1, true));
     assert_eq!(batch.impressions[1].1.dims.device, Device::Ctv);
     assert_eq!(batch.impressions[1].1.dims.campaign, Name::new("c2"));
-    let rejects: Vec<_> = batch.rejects.iter().map(|reject| (reject.origin.position, reject.reason)).collect();
+    let rejects: Vec<_> =
+        batch.rejects.iter().map(|reject| (reject.origin.position, reject.reason)).collect();
     use Reason::{BadTimestamp, MissingField, NegativeMoney, TooLong};
     let expected =
         [(2, MissingField), (3, MissingField), (4, NegativeMoney), (5, TooLong), (6, BadTimestamp)];
@@ -66,7 +72,8 @@ fn the_other_kinds_are_read_too() {
     let word = |word| text(&[Some(word), Some(word)]);
     let clicks = file(vec![("click_id", word("k")), ("impression_id", word("i")), ("ts", ts())]);
     assert_eq!(read(&clicks, Kind::Clicks).expect("readable").clicks.len(), 2);
-    let bids = file(vec![("auction_id", word("a")), ("campaign_id", word("c")), ("ts", ts()), ("bid_micros", ts())]);
+    let bids =
+        file(vec![("auction_id", word("a")), ("campaign_id", word("c")), ("ts", ts()), ("bid_micros", ts())]);
     assert_eq!(read(&bids, Kind::Bids).expect("readable").bids[1].1.bid.0, 6);
     let conversions = file(vec![
         ("conversion_id", word("v")),

@@ -13,7 +13,8 @@ use crate::formats::parquet::Kind;
 pub fn discover(dir: &Path, config: &SourcesConfig) -> Result<Vec<InputFile>, SourceError> {
     let mut found = Vec::new();
     let mut visited = BTreeSet::new();
-    walk(dir, &mut visited, &mut found).map_err(|source| SourceError::Directory { dir: dir.to_owned(), source })?;
+    walk(dir, &mut visited, &mut found)
+        .map_err(|source| SourceError::Directory { dir: dir.to_owned(), source })?;
     found.sort();
     let kinds = kinds(config);
     let files: Vec<_> = found.into_iter().filter_map(|path| input(path, &kinds)).collect();

@@ -130,7 +130,13 @@ fn links_that_lead_back_are_harmless() {
 fn patterns_match_whole_names() {
     let fits = discover::matches;
     assert!(fits("events*.csv", "events.csv") && fits("events*.csv", "events-1.csv") && fits("*", ""));
-    assert!(fits("a*b*c", "a1b2b3c") && fits("a", "a") && !fits("a", "ab") && !fits("a*b", "a") && !fits("aba*aba", "aba"));
+    assert!(
+        fits("a*b*c", "a1b2b3c")
+            && fits("a", "a")
+            && !fits("a", "ab")
+            && !fits("a*b", "a")
+            && !fits("aba*aba", "aba")
+    );
     assert!(!fits("events*.csv", "my-events.csv") && !fits("events*.csv", "events.csv.bak"));
 }
 
