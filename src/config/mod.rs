@@ -1,1 +1,133 @@
-//! room
+//! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
+//! program needs). Every default is in the embedded `config/default.toml`.
+
+mod locate;
+mod raw;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+use crate::formats::layout::Layout;
+
+const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the feeds are and how they are written.
+    pub sources: SourcesConfig,
+    /// How a replay runs.
+    pub replay: ReplayConfig,
+}
+
+/// Where the feeds are and how they are written.
+#[derive(Clone, Debug)]
+pub struct SourcesConfig {
+    /// Impressions.
+    pub impressions: SourceConfig,
+    /// Clicks and conversions.
+    pub events: SourceConfig,
+    /// Bid requests.
+    pub bid_requests: SourceConfig,
+    /// Parquet files of canonical events.
+    pub history: HistoryConfig,
+    /// A longer line is rejected.
+    pub line_bytes_max: usize,
+}
+
+/// One feed.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// Patterns on file names.
+    pub files: Vec<String>,
+    /// How its records are written.
+    pub layout: Layout,
+}
+
+/// Patterns on the names of Parquet files.
+#[derive(Clone, Debug)]
+pub struct HistoryConfig {
+    /// Files of bids.
+    pub bids: Vec<String>,
+    /// Files of impressions.
+    pub impressions: Vec<String>,
+    /// Files of clicks.
+    pub clicks: Vec<String>,
+    /// Files of conversions.
+    pub conversions: Vec<String>,
+}
+
+/// How a replay runs.
+#[derive(Clone, Debug)]
+pub struct ReplayConfig {
+    /// Worker threads; 0 takes every core.
+    pub workers: usize,
+    /// Events bound to one epoch.
+    pub epoch_events: usize,
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("the configuration {} can't be read", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration.
+    #[error("{file}:{line}: {message}")]
+    Invalid {
+        /// The file, or `default.toml`.
+        file: String,
+        /// The line at fault, from 1.
+        line: usize,
+        /// The key, and what would be right.
+        message: String,
+    },
+}
+
+impl Config {
+    /// The defaults, overridden by a file.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(file) = file else { return Self::parse("default.toml", "") };
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        Self::parse(&file.display().to_string(), &text)
+    }
+
+    /// The defaults, overridden by a text; `file` is its name in errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let invalid = |line, message| ConfigError::Invalid { file: file.to_owned(), line, message };
+        // Alone first: only here does the parser know the lines of the file.
+        let own: toml::Table = toml::from_str::<raw::Config>(text)
+            .and_then(|_| toml::from_str(text))
+            .map_err(|error| invalid(locate::line_at(text, &error), locate::explain(&error)))?;
+        let mut all: toml::Table = toml::from_str(DEFAULTS)
+            .map_err(|error| invalid(locate::line_at(DEFAULTS, &error), locate::explain(&error)))?;
+        merge(&mut all, own);
+        let raw: raw::Config =
+            all.try_into().map_err(|error: toml::de::Error| invalid(1, error.to_string()))?;
+        validate::config(raw).map_err(|wrong| {
+            let line = locate::line_of(text, &wrong.key).unwrap_or(1);
+            invalid(line, format!("{}: {}", wrong.key, wrong.expected))
+        })
+    }
+}
+
+/// Tables are merged, everything else is replaced.
+fn merge(under: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(over)) => merge(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

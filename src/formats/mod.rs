@@ -1,1 +1,84 @@
-//! room
+//! Bytes to canonical events or rejects: JSON, CSV, Avro, Parquet. No network, no directories.
+//!
+//! ```text
+//! lines ──> json / csv ──> slots ─┐
+//! blocks ─> avro plan ───> slots ─┼─> fields (every rule, once) ──> Batch { events, rejects }
+//! columns ───────────────> parquet (the same rules, once per distinct value)
+//! ```
+
+pub mod avro;
+pub mod csv;
+pub mod decimal;
+pub mod fields;
+pub mod json;
+pub mod layout;
+pub mod lines;
+pub mod parquet;
+pub mod paths;
+pub mod reject;
+pub mod slots;
+pub mod text;
+pub mod timestamp;
+pub mod window;
+
+#[cfg(test)]
+mod hostile_tests;
+
+use dataflows::model::events::{Bid, Click, Conversion, Impression};
+use dataflows::model::ids::Id;
+
+pub use reject::{Origin, Position, Reject};
+
+use crate::names::Collision;
+
+/// Why decoding cannot go on at all. Bad input never ends here: it becomes a [`Reject`].
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Two texts share a key, so their numbers could not be told apart.
+    #[error(transparent)]
+    Collision(#[from] Collision),
+}
+
+/// What decoding a piece of input yields; cleared and used again.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Bids, each with its auction.
+    pub bids: Vec<(Id, Bid)>,
+    /// Impressions, each with its id.
+    pub impressions: Vec<(Id, Impression)>,
+    /// Clicks, each with its id.
+    pub clicks: Vec<(Id, Click)>,
+    /// Conversions, each with its id.
+    pub conversions: Vec<(Id, Conversion)>,
+    /// What could not be accepted, and why.
+    pub rejects: Vec<Reject>,
+    /// Input bytes this batch stands for, as stored; for progress.
+    pub bytes: u64,
+}
+
+impl Batch {
+    /// How many canonical events are held.
+    pub fn events(&self) -> usize {
+        self.bids.len() + self.impressions.len() + self.clicks.len() + self.conversions.len()
+    }
+
+    /// Empties the batch, keeping its memory.
+    pub fn clear(&mut self) {
+        self.bids.clear();
+        self.impressions.clear();
+        self.clicks.clear();
+        self.conversions.clear();
+        self.rejects.clear();
+        self.bytes = 0;
+    }
+
+    /// Events and rejects together: what bounds the memory of a batch of hostile input.
+    pub fn len(&self) -> usize {
+        self.events() + self.rejects.len()
+    }
+
+    /// Whether nothing at all was decoded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,1 +1,3 @@
-//! room
+//! Where events come from. A source owns its positions; what the bytes mean is the formats' matter.
+
+pub mod files;

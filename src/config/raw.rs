@@ -1,0 +1,127 @@
+//! The configuration as typed. Everything is optional here, as a file holds only what differs;
+//! the embedded defaults fill in the rest.
+
+use serde::Deserialize;
+
+macro_rules! raw {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty),+ $(,)? })+) => {
+        $($(#[$doc])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $(pub $field: $kind),+ })+
+    };
+}
+
+raw! {
+    /// The file.
+    Config { sources: Sources, limits: Limits, replay: Replay }
+
+    /// `[sources]`
+    Sources { impressions: Source<ImpressionFields>, events: Events, bid_requests: Source<BidFields>, history: History }
+
+    /// `[limits]`
+    Limits { max_line_bytes: usize }
+
+    /// `[replay]`
+    Replay { workers: usize, epoch_events: usize }
+
+    /// `[sources.history]`
+    History { bids: Vec<String>, impressions: Vec<String>, clicks: Vec<String>, conversions: Vec<String> }
+
+    /// `[sources.impressions.fields]`
+    ImpressionFields {
+        impression_id: String, auction_id: String, timestamp: String, user_id: String, campaign_id: String,
+        creative_id: String, site: String, country: String, device: String, win_price_cpm: String,
+        viewable: String,
+    }
+
+    /// `[sources.events.fields]`
+    EventFields {
+        event_type: String, event_id: String, timestamp: String, user_id: String, impression_id: String,
+        advertiser_id: String, conversion_type: String, value: String,
+    }
+
+    /// `[sources.bid_requests.fields]`
+    BidFields {
+        auction_id: String, timestamp: String, user_id: String, site: String, country: String, device: String,
+        bids: String, campaign_id: String, creative_id: String, price_cpm: String,
+    }
+
+    /// `[sources.events]`
+    Events {
+        files: Vec<String>, format: Format, delimiter: String, quote: String, header: bool,
+        columns: Vec<String>, time_format: TimeFormat, time_unit: TimeUnit, time_pattern: String,
+        time_utc_offset: String, money_unit: MoneyUnit, fields: EventFields, kind: Kind,
+        click_words: Vec<String>, conversion_words: Vec<String>,
+    }
+}
+
+/// `[sources.impressions]`, `[sources.bid_requests]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Source<F: Default> {
+    pub files: Vec<String>,
+    pub format: Format,
+    pub delimiter: String,
+    pub quote: String,
+    pub header: bool,
+    pub columns: Vec<String>,
+    pub time_format: TimeFormat,
+    pub time_unit: TimeUnit,
+    pub time_pattern: String,
+    pub time_utc_offset: String,
+    pub money_unit: MoneyUnit,
+    pub fields: F,
+}
+
+macro_rules! words {
+    ($($name:ident { $first:ident $(, $word:ident)+ })+) => {
+        $(#[derive(Copy, Clone, Debug, Default, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { #[default] $first $(, $word)+ })+
+    };
+}
+
+words! {
+    Format { Json, Csv, Avro }
+    TimeFormat { Rfc3339OrEpoch, Epoch, Pattern }
+    TimeUnit { Ms, S, Us, Ns }
+    MoneyUnit { Units, Cents, Micros, CpmUnits, CpmCents, CpmMicros }
+    Kind { ByEventType, AllClicks, AllConversions }
+}
+
+macro_rules! mapping {
+    ($name:ident: $($field:ident)+) => {
+        impl $name {
+            /// Each of our fields with its name in the source.
+            pub fn pairs(self) -> Vec<(&'static str, String)> {
+                vec![$((stringify!($field), self.$field)),+]
+            }
+        }
+    };
+}
+
+mapping!(ImpressionFields: impression_id auction_id timestamp user_id campaign_id creative_id site country device win_price_cpm viewable);
+mapping!(EventFields: event_type event_id timestamp user_id impression_id advertiser_id conversion_type value);
+mapping!(BidFields: auction_id timestamp user_id site country device bids campaign_id creative_id price_cpm);
+
+impl Events {
+    /// The part that every source has, and the rest.
+    pub fn split(self) -> (Source<EventFields>, Kind, Vec<String>, Vec<String>) {
+        let source = Source {
+            files: self.files,
+            format: self.format,
+            delimiter: self.delimiter,
+            quote: self.quote,
+            header: self.header,
+            columns: self.columns,
+            time_format: self.time_format,
+            time_unit: self.time_unit,
+            time_pattern: self.time_pattern,
+            time_utc_offset: self.time_utc_offset,
+            money_unit: self.money_unit,
+            fields: self.fields,
+        };
+        (source, self.kind, self.click_words, self.conversion_words)
+    }
+}

@@ -1,0 +1,195 @@
+//! Columns of a batch of rows to checked values, a column at a time.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType,
+};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, TimeUnit};
+use dataflows::model::money::Micros;
+use dataflows::model::reject::Reason;
+use dataflows::model::time::EventTime;
+
+use super::ReadError;
+use crate::formats::timestamp::Unit;
+use crate::names::Collision;
+
+/// A value, or what is wrong with it.
+pub type Checked<T> = Result<T, Reason>;
+
+/// What is demanded of a text column.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Need {
+    /// A required id.
+    Id,
+    /// An id that may be absent.
+    OptionalId,
+    /// Other text that may be absent.
+    OptionalText,
+}
+
+/// The keys of the values of a dictionary that has been seen before.
+#[derive(Debug)]
+pub struct Cache<K> {
+    values: Option<ArrayRef>,
+    keys: Vec<Option<Checked<K>>>,
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Self {
+        Self { values: None, keys: Vec::new() }
+    }
+}
+
+/// The columns of a batch of rows.
+pub struct Columns<'b>(pub &'b RecordBatch);
+
+impl Columns<'_> {
+    /// A column of texts, each turned into its key by `make`.
+    pub fn text<K: Copy>(
+        &self,
+        name: &str,
+        need: Need,
+        cache: &mut Cache<K>,
+        mut make: impl FnMut(&str) -> Result<Checked<K>, Collision>,
+    ) -> Result<Vec<Checked<K>>, ReadError> {
+        let mut key = |text: Option<&str>| match text.unwrap_or("") {
+            "" if need == Need::Id => Ok(Err(Reason::MissingField)),
+            text if text.len() > if need == Need::OptionalText { 1024 } else { 128 } => {
+                Ok(Err(Reason::TooLong))
+            }
+            text => make(text),
+        };
+        let rows = self.0.num_rows();
+        let Some(column) = self.0.column_by_name(name) else {
+            return Ok(vec![key(None)?; rows]);
+        };
+        if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
+            let values = dictionary.values();
+            if !cache.values.as_ref().is_some_and(|known| Arc::ptr_eq(known, values) || same(known, values)) {
+                cache.keys.clear();
+                cache.keys.resize(values.len(), None);
+                cache.values = Some(values.clone());
+            }
+            let texts = values.as_string_opt::<i32>().ok_or_else(|| wrong(name, column, "text"))?;
+            let mut keys = Vec::with_capacity(rows);
+            for place in dictionary.keys_iter() {
+                keys.push(match place {
+                    None => key(None)?,
+                    Some(place) => match cache.keys[place] {
+                        Some(known) => known,
+                        None => {
+                            let text = (!texts.is_null(place)).then(|| texts.value(place));
+                            *cache.keys[place].insert(key(text)?)
+                        }
+                    },
+                });
+            }
+            return Ok(keys);
+        }
+        let keys: Result<_, Collision> = if let Some(texts) = column.as_string_view_opt() {
+            texts.iter().map(key).collect()
+        } else if let Some(texts) = column.as_string_opt::<i32>() {
+            texts.iter().map(key).collect()
+        } else if let Some(texts) = column.as_string_opt::<i64>() {
+            texts.iter().map(key).collect()
+        } else {
+            return Err(wrong(name, column, "text"));
+        };
+        Ok(keys?)
+    }
+
+    /// A column of times.
+    pub fn times(&self, name: &str) -> Result<Vec<Checked<EventTime>>, ReadError> {
+        let (unit, counts) = self.integers(name)?;
+        let time = |count: Option<i64>| match count {
+            None => Err(Reason::MissingField),
+            Some(count) => unit.event_time(count).ok_or(Reason::BadTimestamp),
+        };
+        Ok(counts.into_iter().map(time).collect())
+    }
+
+    /// A column of amounts in micros.
+    pub fn money(&self, name: &str, required: bool) -> Result<Vec<Checked<Micros>>, ReadError> {
+        let (_, amounts) = self.integers(name)?;
+        let amount = |amount: Option<i64>| match amount {
+            None if required => Err(Reason::MissingField),
+            Some(..0) => Err(Reason::NegativeMoney),
+            amount => Ok(Micros(amount.unwrap_or(0))),
+        };
+        Ok(amounts.into_iter().map(amount).collect())
+    }
+
+    /// A column of flags; what is absent is false.
+    pub fn flags(&self, name: &str) -> Result<Vec<bool>, ReadError> {
+        let Some(column) = self.0.column_by_name(name) else { return Ok(vec![false; self.0.num_rows()]) };
+        let flags = column.as_boolean_opt().ok_or_else(|| wrong(name, column, "booleans"))?;
+        Ok(flags.iter().map(|flag| flag.unwrap_or(false)).collect())
+    }
+
+    fn integers(&self, name: &str) -> Result<(Unit, Vec<Option<i64>>), ReadError> {
+        let Some(column) = self.0.column_by_name(name) else {
+            return Ok((Unit::Millis, vec![None; self.0.num_rows()]));
+        };
+        Ok(match column.data_type() {
+            DataType::Int64 => (Unit::Millis, column.as_primitive::<Int64Type>().iter().collect()),
+            DataType::Timestamp(TimeUnit::Second, _) => {
+                (Unit::Seconds, column.as_primitive::<TimestampSecondType>().iter().collect())
+            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                (Unit::Millis, column.as_primitive::<TimestampMillisecondType>().iter().collect())
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                (Unit::Micros, column.as_primitive::<TimestampMicrosecondType>().iter().collect())
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                (Unit::Nanos, column.as_primitive::<TimestampNanosecondType>().iter().collect())
+            }
+            _ => return Err(wrong(name, column, "64-bit integers or timestamps")),
+        })
+    }
+}
+
+/// Whether two dictionaries share their memory, as those of one dictionary page do.
+fn same(a: &ArrayRef, b: &ArrayRef) -> bool {
+    a.len() == b.len() && a.to_data().ptr_eq(&b.to_data())
+}
+
+fn wrong(name: &str, column: &ArrayRef, expected: &str) -> ReadError {
+    ReadError::File(format!("column {name:?} holds {}; {expected} are expected", column.data_type()))
+}
+
+/// A row as text, for people who look into a reject.
+pub fn show(rows: &RecordBatch, row: usize) -> String {
+    let shown = rows
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(rows.columns())
+        .map(|(field, column)| format!("{}={}", field.name(), value(column, row).unwrap_or_default()));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn value(column: &ArrayRef, row: usize) -> Option<String> {
+    if column.is_null(row) {
+        return None;
+    }
+    if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
+        return value(dictionary.values(), dictionary.key(row)?);
+    }
+    if let Some(texts) = column.as_string_view_opt() {
+        return Some(texts.value(row).to_owned());
+    }
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        return Some(texts.value(row).to_owned());
+    }
+    if let Some(flags) = column.as_boolean_opt() {
+        return Some(flags.value(row).to_string());
+    }
+    let integers = column.to_data();
+    let slice = integers.buffers().first().filter(|_| column.data_type().primitive_width() == Some(8))?;
+    slice.typed_data::<i64>().get(integers.offset() + row).map(i64::to_string)
+}

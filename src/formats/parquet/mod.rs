@@ -1,0 +1,399 @@
+//! Parquet files of canonical events (bids, impressions, clicks, conversions), a row group at a time.
+//!
+//! Columns with few values are read as dictionaries, so that a name is checked and interned once
+//! per distinct value and not once per row.
+
+mod columns;
+
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Schema};
+use dataflows::model::events::{Bid, Click, Conversion, Country, Device, Dims, Impression};
+use dataflows::model::ids::{Id, Name};
+use dataflows::model::reject::{Feed, Reason};
+use dataflows::model::time::EventTime;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+
+use self::columns::{Cache, Checked, Columns, Need};
+use super::fields::rank;
+use super::reject::{Origin, Position, Reject, payload};
+use super::{Batch, DecodeError};
+use crate::names::SharedNames;
+
+/// How many rows are decoded at once.
+pub const ROWS: usize = 8192;
+
+/// The kinds of canonical events.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Bids.
+    Bids,
+    /// Impressions.
+    Impressions,
+    /// Clicks.
+    Clicks,
+    /// Conversions.
+    Conversions,
+}
+
+impl Kind {
+    /// The feed in which events of this kind are counted.
+    pub fn feed(self) -> Feed {
+        match self {
+            Kind::Bids => Feed::BidRequests,
+            Kind::Impressions => Feed::Impressions,
+            Kind::Clicks | Kind::Conversions => Feed::Events,
+        }
+    }
+
+    /// The columns that are read, and whether a file must have them.
+    fn columns(self) -> &'static [(&'static str, bool)] {
+        match self {
+            Kind::Bids => &[
+                ("auction_id", true),
+                ("ts", true),
+                ("campaign_id", true),
+                ("bid_micros", true),
+                ("creative_id", false),
+                ("site", false),
+                ("country", false),
+                ("device", false),
+            ],
+            Kind::Impressions => &[
+                ("impression_id", true),
+                ("auction_id", true),
+                ("ts", true),
+                ("user_id", true),
+                ("campaign_id", true),
+                ("cost_micros", true),
+                ("creative_id", false),
+                ("site", false),
+                ("country", false),
+                ("device", false),
+                ("viewable", false),
+            ],
+            Kind::Clicks => &[("click_id", true), ("impression_id", true), ("ts", true)],
+            Kind::Conversions => &[
+                ("conversion_id", true),
+                ("ts", true),
+                ("user_id", true),
+                ("advertiser_id", true),
+                ("conversion_type", false),
+                ("value_micros", false),
+            ],
+        }
+    }
+}
+
+/// Columns that hold few distinct values.
+const FEW_VALUES: [&str; 7] =
+    ["campaign_id", "creative_id", "site", "country", "device", "advertiser_id", "conversion_type"];
+
+/// Why a row group can't be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file is at fault.
+    #[error("{0}")]
+    File(String),
+    /// The run must stop.
+    #[error(transparent)]
+    Fatal(#[from] DecodeError),
+}
+
+impl From<crate::names::Collision> for ReadError {
+    fn from(collision: crate::names::Collision) -> Self {
+        ReadError::Fatal(collision.into())
+    }
+}
+
+/// Reads the footer of a file.
+pub fn footer(file: &File) -> Result<ArrowReaderMetadata, String> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    ArrowReaderMetadata::load(file, options)
+        .map_err(|error| format!("the Parquet footer can't be read: {error}"))
+}
+
+/// Reads one row group.
+pub struct ParquetReader {
+    kind: Kind,
+    file: Arc<str>,
+    names: SharedNames,
+    rows: ParquetRecordBatchReader,
+    row: u64,
+    interned: [Cache<Name>; 3],
+    countries: Cache<Country>,
+    devices: Cache<Device>,
+}
+
+impl std::fmt::Debug for ParquetReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParquetReader").field("kind", &self.kind).field("row", &self.row).finish()
+    }
+}
+
+impl ParquetReader {
+    /// A reader of one row group of a file.
+    pub fn new(
+        file: File,
+        footer: &ArrowReaderMetadata,
+        group: usize,
+        kind: Kind,
+        origin: Arc<str>,
+        names: SharedNames,
+    ) -> Result<Self, String> {
+        let row =
+            footer.metadata().row_groups()[..group].iter().map(|group| group.num_rows().max(0) as u64).sum();
+        let rows = open(file, footer, group, kind)?;
+        let (interned, countries, devices) = Default::default();
+        Ok(Self { kind, file: origin, names, rows, row, interned, countries, devices })
+    }
+
+    /// The number, in the file, of the row that is read next.
+    pub fn row(&self) -> u64 {
+        self.row
+    }
+
+    /// Decodes the next rows; false at the end.
+    pub fn read(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
+        let rows = match self.rows.next() {
+            None => return Ok(false),
+            Some(Err(error)) => {
+                return Err(ReadError::File(format!("the row group can't be read on: {error}")));
+            }
+            Some(Ok(rows)) => rows,
+        };
+        match self.kind {
+            Kind::Bids => self.bids(&rows, batch)?,
+            Kind::Impressions => self.impressions(&rows, batch)?,
+            Kind::Clicks => self.clicks(&rows, batch)?,
+            Kind::Conversions => self.conversions(&rows, batch)?,
+        }
+        self.row += rows.num_rows() as u64;
+        Ok(true)
+    }
+
+    fn bids(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
+        let columns = Columns(rows);
+        let auctions =
+            columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let times = columns.times("ts")?;
+        let amounts = columns.money("bid_micros", true)?;
+        let dims = self.dims(&columns)?;
+        batch.bids.reserve(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            match (auctions[row], times[row], amounts[row], dims.get(row)) {
+                (Ok(auction), Ok(ts), Ok(bid), Ok(dims)) => batch.bids.push((auction, Bid { dims, bid, ts })),
+                (a, ts, b, d) => {
+                    let faults = [fault("auction_id", a), fault("ts", ts), fault("bid_micros", b), d.err()];
+                    self.reject(rows, row, ts, &faults, batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn impressions(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
+        let columns = Columns(rows);
+        let names = self.names.clone();
+        let ids =
+            columns.text("impression_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)))?;
+        let auctions =
+            columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let users = columns.text("user_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let times = columns.times("ts")?;
+        let costs = columns.money("cost_micros", true)?;
+        let seen = columns.flags("viewable")?;
+        let dims = self.dims(&columns)?;
+        batch.impressions.reserve(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            match (ids[row], auctions[row], users[row], times[row], costs[row], dims.get(row)) {
+                (Ok(id), Ok(auction), Ok(user), Ok(ts), Ok(cost), Ok(dims)) => {
+                    let viewable = seen[row];
+                    batch.impressions.push((id, Impression { ts, auction, user, dims, cost, viewable }));
+                }
+                (id, a, u, ts, cost, d) => {
+                    let (id, a, u) =
+                        (fault("impression_id", id), fault("auction_id", a), fault("user_id", u));
+                    let faults = [id, a, u, fault("ts", ts), fault("cost_micros", cost), d.err()];
+                    self.reject(rows, row, ts, &faults, batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn clicks(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
+        let columns = Columns(rows);
+        let names = self.names.clone();
+        let id =
+            |column| columns.text(column, Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)));
+        let (ids, impressions) = (id("click_id")?, id("impression_id")?);
+        let times = columns.times("ts")?;
+        for row in 0..rows.num_rows() {
+            match (ids[row], impressions[row], times[row]) {
+                (Ok(id), Ok(impression), Ok(ts)) => batch.clicks.push((id, Click { ts, impression })),
+                (id, i, ts) => {
+                    let faults = [fault("click_id", id), fault("impression_id", i), fault("ts", ts)];
+                    self.reject(rows, row, ts, &faults, batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn conversions(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
+        let columns = Columns(rows);
+        let names = self.names.clone();
+        let ids =
+            columns.text("conversion_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)))?;
+        let users = columns.text("user_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let [known_advertisers, known_kinds, _] = &mut self.interned;
+        let advertisers =
+            columns.text("advertiser_id", Need::Id, known_advertisers, |text| Ok(Ok(names.name(text)?)))?;
+        let kinds = columns
+            .text("conversion_type", Need::OptionalText, known_kinds, |text| Ok(Ok(Name::new(text))))?;
+        let times = columns.times("ts")?;
+        let values = columns.money("value_micros", false)?;
+        for row in 0..rows.num_rows() {
+            match (ids[row], users[row], advertisers[row], kinds[row], times[row], values[row]) {
+                (Ok(id), Ok(user), Ok(advertiser), Ok(kind), Ok(ts), Ok(value)) => {
+                    batch.conversions.push((id, Conversion { ts, user, advertiser, kind, value }));
+                }
+                (id, u, a, k, ts, value) => {
+                    let (id, u, a) =
+                        (fault("conversion_id", id), fault("user_id", u), fault("advertiser_id", a));
+                    let (k, t, value) =
+                        (fault("conversion_type", k), fault("ts", ts), fault("value_micros", value));
+                    self.reject(rows, row, ts, &[id, u, a, k, t, value], batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn dims(&mut self, columns: &Columns<'_>) -> Result<DimColumns, ReadError> {
+        let [campaigns, creatives, sites] = &mut self.interned;
+        let names = &self.names;
+        Ok(DimColumns {
+            campaigns: columns.text("campaign_id", Need::Id, campaigns, |text| Ok(Ok(names.name(text)?)))?,
+            creatives: columns
+                .text("creative_id", Need::OptionalId, creatives, |text| Ok(Ok(names.name(text)?)))?,
+            sites: columns.text("site", Need::OptionalText, sites, |text| Ok(Ok(names.name(text)?)))?,
+            countries: columns.text("country", Need::OptionalText, &mut self.countries, |text| {
+                Ok(Country::parse(text).ok_or(Reason::BadEnum))
+            })?,
+            devices: columns.text("device", Need::OptionalText, &mut self.devices, |text| {
+                Ok(Device::parse(text).ok_or(Reason::BadEnum))
+            })?,
+        })
+    }
+
+    fn reject(
+        &self,
+        rows: &RecordBatch,
+        row: usize,
+        ts: Checked<EventTime>,
+        faults: &[Option<(&'static str, Reason)>],
+        batch: &mut Batch,
+    ) {
+        let Some((column, reason)) = faults.iter().flatten().copied().min_by_key(|fault| rank(fault.1))
+        else {
+            return;
+        };
+        let position = Position::Row(self.row + row as u64);
+        batch.rejects.push(Reject {
+            feed: self.kind.feed(),
+            reason,
+            origin: Origin { file: self.file.clone(), position },
+            ts: ts.ok(),
+            payload: payload(columns::show(rows, row).as_bytes()),
+            hint: format!("column {column}: {}", reason.as_str()),
+        });
+    }
+}
+
+fn fault<T>(column: &'static str, checked: Checked<T>) -> Option<(&'static str, Reason)> {
+    checked.err().map(|reason| (column, reason))
+}
+
+/// The dimensions of a batch of rows.
+struct DimColumns {
+    campaigns: Vec<Checked<Name>>,
+    creatives: Vec<Checked<Name>>,
+    sites: Vec<Checked<Name>>,
+    countries: Vec<Checked<Country>>,
+    devices: Vec<Checked<Device>>,
+}
+
+impl DimColumns {
+    fn get(&self, row: usize) -> Result<Dims, (&'static str, Reason)> {
+        let place = (self.campaigns[row], self.creatives[row], self.sites[row]);
+        match (place, self.countries[row], self.devices[row]) {
+            ((Ok(campaign), Ok(creative), Ok(site)), Ok(country), Ok(device)) => {
+                Ok(Dims { campaign, creative, site, country, device })
+            }
+            ((campaign, creative, site), country, device) => {
+                let faults = [
+                    fault("campaign_id", campaign),
+                    fault("creative_id", creative),
+                    fault("site", site),
+                    fault("country", country),
+                    fault("device", device),
+                ];
+                let worst = faults.into_iter().flatten().min_by_key(|fault| rank(fault.1));
+                Err(worst.unwrap_or(("campaign_id", Reason::Malformed)))
+            }
+        }
+    }
+}
+
+fn open(
+    file: File,
+    footer: &ArrowReaderMetadata,
+    group: usize,
+    kind: Kind,
+) -> Result<ParquetRecordBatchReader, String> {
+    let found =
+        || footer.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+    let mut roots = Vec::new();
+    for &(name, required) in kind.columns() {
+        match footer.schema().index_of(name) {
+            Ok(root) => roots.push(root),
+            Err(_) if required => {
+                return Err(format!("column {name:?} is absent; the columns are: {}", found()));
+            }
+            Err(_) => {}
+        }
+    }
+    let chunks = footer.metadata().row_group(group);
+    let fields = footer.schema().fields().iter().map(|field| {
+        let small = FEW_VALUES.contains(&field.name().as_str());
+        let chunk = chunks.columns().iter().find(|chunk| chunk.column_path().string() == *field.name());
+        let dictionary = small && chunk.is_some_and(|chunk| chunk.dictionary_page_offset().is_some());
+        match field.data_type() {
+            DataType::Utf8 if dictionary => {
+                let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+                Arc::new(field.as_ref().clone().with_data_type(kind))
+            }
+            DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+            _ => field.clone(),
+        }
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    let fail = |error| format!("the row group can't be read: {error}");
+    let hinted = ArrowReaderMetadata::try_new(footer.metadata().clone(), options).map_err(fail)?;
+    let mask = ProjectionMask::roots(footer.parquet_schema(), roots);
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, hinted);
+    builder.with_row_groups(vec![group]).with_projection(mask).with_batch_size(ROWS).build().map_err(fail)
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub use tests::file as sample;

@@ -1,0 +1,96 @@
+use std::io::Write;
+
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use parquet::arrow::ArrowWriter;
+
+use super::*;
+
+/// A file of these columns, in row groups of three rows.
+pub fn file(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+    let nullable = columns.into_iter().map(|(name, column)| (name, column, true));
+    let rows = RecordBatch::try_from_iter_with_nullable(nullable).expect("same lengths");
+    let properties =
+        parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(3)).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).expect("writer");
+    writer.write(&rows).expect("written");
+    writer.into_inner().expect("closed")
+}
+
+fn text(values: &[Option<&str>]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+fn read(bytes: &[u8], kind: Kind) -> Result<Batch, String> {
+    let mut file = tempfile::tempfile().expect("temporary");
+    file.write_all(bytes).expect("written");
+    let footer = footer(&file)?;
+    let mut batch = Batch::default();
+    for group in 0..footer.metadata().num_row_groups() {
+        let file = file.try_clone().expect("cloned");
+        let mut reader = ParquetReader::new(file, &footer, group, kind, "p".into(), Arc::default())?;
+        while reader.read(&mut batch).map_err(|error| error.to_string())? {}
+    }
+    Ok(batch)
+}
+
+#[test]
+fn impressions_are_read_by_column_name_and_bad_rows_are_rejected_by_position() {
+    let long = "x".repeat(200);
+    let ids = [Some("a"), Some("b"), None, Some(""), Some("e"), Some(&*long), Some("g")];
+    let bytes = file(vec![
+        ("extra", text(&[Some("z"); 7])),
+        ("cost_micros", Arc::new(Int64Array::from(vec![1, 2, 3, 4, -5, 6, 7]))),
+        ("impression_id", text(&ids)),
+        ("auction_id", text(&[Some("auction"); 7])),
+        ("user_id", text(&[Some("u"); 7])),
+        ("ts", Arc::new(TimestampMicrosecondArray::from(vec![1_999, 2, 3, 4, 5, 6, -1_000_000]))),
+        (
+            "campaign_id",
+            text(&[Some("c1"), Some("c2"), Some("c1"), Some("c2"), Some("c1"), Some("c1"), Some("c1")]),
+        ),
+        ("device", text(&[None, Some("ctv"), None, None, None, Some("toaster"), None])),
+        ("viewable", Arc::new(BooleanArray::from(vec![Some(true), None, None, None, None, None, None]))),
+    ]);
+    let batch = read(&bytes, Kind::Impressions).expect("readable");
+    assert_eq!(batch.impressions.len(), 2);
+    let first = batch.impressions[0];
+    assert_eq!((first.0, first.1.ts.millis(), first.1.viewable), (Id::new("a"), 1, true));
+    assert_eq!(batch.impressions[1].1.dims.device, Device::Ctv);
+    assert_eq!(batch.impressions[1].1.dims.campaign, Name::new("c2"));
+    let rejects: Vec<_> =
+        batch.rejects.iter().map(|reject| (reject.origin.position, reject.reason)).collect();
+    use Reason::{BadTimestamp, MissingField, NegativeMoney, TooLong};
+    let expected =
+        [(2, MissingField), (3, MissingField), (4, NegativeMoney), (5, TooLong), (6, BadTimestamp)];
+    assert_eq!(rejects, expected.map(|(row, reason)| (Position::Row(row), reason)));
+    assert!(String::from_utf8_lossy(&batch.rejects[2].payload).contains("cost_micros=-5"));
+}
+
+#[test]
+fn the_other_kinds_are_read_too() {
+    let ts = || -> ArrayRef { Arc::new(Int64Array::from(vec![5, 6])) };
+    let word = |word| text(&[Some(word), Some(word)]);
+    let clicks = file(vec![("click_id", word("k")), ("impression_id", word("i")), ("ts", ts())]);
+    assert_eq!(read(&clicks, Kind::Clicks).expect("readable").clicks.len(), 2);
+    let bids =
+        file(vec![("auction_id", word("a")), ("campaign_id", word("c")), ("ts", ts()), ("bid_micros", ts())]);
+    assert_eq!(read(&bids, Kind::Bids).expect("readable").bids[1].1.bid.0, 6);
+    let conversions = file(vec![
+        ("conversion_id", word("v")),
+        ("user_id", word("u")),
+        ("advertiser_id", word("a-long-advertiser")),
+        ("ts", ts()),
+    ]);
+    assert_eq!(read(&conversions, Kind::Conversions).expect("readable").conversions[0].1.value.0, 0);
+}
+
+#[test]
+fn a_file_of_another_shape_is_refused_with_its_columns() {
+    let bytes = file(vec![("click_id", text(&[Some("k")])), ("ts", text(&[Some("k")]))]);
+    let error = read(&bytes, Kind::Clicks).expect_err("refused");
+    assert_eq!(error, "column \"impression_id\" is absent; the columns are: click_id, ts");
+    let ids = || text(&[Some("k")]);
+    let bytes = file(vec![("click_id", ids()), ("impression_id", ids()), ("ts", ids())]);
+    let error = read(&bytes, Kind::Clicks).expect_err("refused");
+    assert!(error.contains("column \"ts\" holds Utf8View"), "{error}");
+}
