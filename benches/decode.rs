@@ -1,1 +1,3 @@
+//! Benchmarks, to come.
+
 fn main() {}

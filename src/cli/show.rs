@@ -24,7 +24,7 @@ pub fn line(text: &str) -> anyhow::Result<()> {
 /// A table whose first column is words and all others numbers.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     let aligned = |(column, text): (usize, String)| {
         let side = if column == 0 { CellAlignment::Left } else { CellAlignment::Right };
         Cell::new(text).set_alignment(side)

@@ -98,6 +98,16 @@ impl Config {
         Self::parse(&file.display().to_string(), &text)
     }
 
+    /// The configuration that results from a file, defaults included, as TOML.
+    pub fn effective(file: &Path) -> Result<String, ConfigError> {
+        Self::load(Some(file))?;
+        let own = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        let mut all: toml::Table = toml::from_str(DEFAULTS).unwrap_or_default();
+        merge(&mut all, toml::from_str(&own).unwrap_or_default());
+        Ok(all.to_string())
+    }
+
     /// The defaults, overridden by a text; `file` is its name in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let invalid = |line, message| ConfigError::Invalid { file: file.to_owned(), line, message };

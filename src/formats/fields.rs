@@ -108,7 +108,7 @@ const UNKNOWN_EVENT: &[(Field, bool)] =
 const REQUEST: &[(Field, bool)] = &[
     (Field::AuctionId, true),
     (Field::Timestamp, true),
-    (Field::UserId, true),
+    (Field::UserId, false),
     (Field::Site, false),
     (Field::Country, false),
     (Field::Device, false),

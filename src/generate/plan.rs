@@ -12,8 +12,9 @@ pub enum IdStyle {
 }
 
 /// What the traffic is written as.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, ValueEnum)]
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub enum Format {
+    #[default]
     /// The feeds as they arrive: JSON Lines, CSV and Avro, with bad records among them.
     Raw,
     /// Canonical events, one Parquet file per kind.

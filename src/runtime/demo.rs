@@ -57,10 +57,10 @@ pub fn demo(
     let directory = PendingDirectory::new(output, true)?;
     let names = Arc::new(Names::default());
     let rows = lookups::load(feeds_dir, &names)?;
-    let splits = plan(discover(feeds_dir, &config.sources)?);
+    let splits = plan(&discover(feeds_dir, &config.sources)?);
     let script = Script {
         files: splits.len(),
-        bytes: splits.iter().map(Split::bytes).sum(),
+        bytes: splits.iter().map(|split| split.bytes).sum(),
         lanes: Mutex::new(lanes(splits)),
         rows,
         config: config.clone(),
@@ -116,8 +116,8 @@ fn lanes(splits: Vec<Split>) -> Vec<Lane> {
     let mut lanes: BTreeMap<_, Lane> = BTreeMap::new();
     for split in splits {
         let empty = || Lane { splits: VecDeque::new(), reader: None, total: 0, done: 0 };
-        let lane = lanes.entry(split.feed()).or_insert_with(empty);
-        lane.total += split.bytes();
+        let lane = lanes.entry(split.file.contents.feed()).or_insert_with(empty);
+        lane.total += split.bytes;
         lane.splits.push_back(split);
     }
     lanes.into_values().collect()
@@ -130,8 +130,8 @@ impl Lane {
         while (self.done as f64) < self.total as f64 * share {
             if self.reader.is_none() {
                 let Some(split) = self.splits.pop_front() else { break };
-                let reader = SplitReader::open(split, &script.config.sources, Arc::clone(&script.names))?;
-                self.reader = Some(reader);
+                let names = Arc::clone(&script.names);
+                self.reader = Some(SplitReader::open(split, &script.config.sources, names));
             }
             let Some(reader) = &mut self.reader else { break };
             batch.clear();

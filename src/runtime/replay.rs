@@ -133,8 +133,8 @@ pub fn replay(config: &Config, options: &Options) -> Result<Replayed, ReplayErro
     }
     let files = discover(&options.input, &config.sources)?;
     let file_count = files.len();
-    let splits = plan(files);
-    let input_bytes = splits.iter().map(Split::bytes).sum();
+    let splits = plan(&files);
+    let input_bytes = splits.iter().map(|split| split.bytes).sum();
     let shared = Arc::new(Shared {
         splits: Mutex::new(splits.into()),
         config: config.clone(),
@@ -212,7 +212,7 @@ fn work(worker: &mut Worker, shared: &Shared) -> Result<(Counts, Parts), ReplayE
     let mut batch = Batch::default();
     let mut in_epoch = 0;
     while let Some(split) = next_split(shared) {
-        let mut reader = SplitReader::open(split, &shared.config.sources, Arc::clone(&shared.names))?;
+        let mut reader = SplitReader::open(split, &shared.config.sources, Arc::clone(&shared.names));
         loop {
             batch.clear();
             let more = reader.read(&mut batch, BATCH_EVENTS)?;

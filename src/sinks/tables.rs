@@ -24,7 +24,31 @@ pub trait TableRow: Row + Send {
     fn columns() -> Vec<Column>;
     /// This row's place in the table.
     fn key(&self, order: &NameOrder, names: &Names) -> Self::Key;
-    /// The names that take part in the order.
+}
+
+fn columns(texts_and_ints: &[(&'static str, ColumnKind)]) -> Vec<Column> {
+    texts_and_ints.iter().map(|&(name, kind)| Column { name, kind }).collect()
+}
+
+const INT: ColumnKind = ColumnKind::Int;
+const TEXT: ColumnKind = ColumnKind::Text;
+
+const MEASURES: [(&str, ColumnKind); 9] = [
+    ("bids", INT),
+    ("wins", INT),
+    ("impressions", INT),
+    ("viewable", INT),
+    ("clicks", INT),
+    ("conversions", INT),
+    ("spend_micros", INT),
+    ("revenue_micros", INT),
+    ("bid_micros", INT),
+];
+
+fn measures(m: &Measures, sink: &mut impl CellSink) {
+    for count in [m.bids, m.wins, m.impressions, m.viewable, m.clicks, m.conversions] {
+        sink.int(i64::from(count));
+    }
     for micros in [m.spend_micros, m.revenue_micros, m.bid_micros] {
         sink.int(micros);
     }

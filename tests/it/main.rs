@@ -1,4 +1,5 @@
 //! Tests of the whole system.
 
+mod golden;
 mod oracle;
 mod random;
