@@ -5,8 +5,8 @@ use differential_dataflow::consolidation::{consolidate, consolidate_from};
 use differential_dataflow::difference::Abelian;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pushers::Output;
-use timely::dataflow::operators::{Capability, CapabilitySet};
 use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::{Capability, CapabilitySet};
 
 use crate::model::time::Epoch;
 

@@ -43,8 +43,12 @@ pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
                     }
                 }
                 inputs.advance_to(epoch as Epoch + 1);
+                // Give it a moment, so that the next epoch may find this one half done.
+                (0..rng.random_range(0..3)).for_each(|_| {
+                    worker.step();
+                });
             }
-            // 2. Work, then read the tables as of each of these epochs.
+            // 2. Work off the rest, then read the tables as of each of these epochs.
             while !outputs.is_complete(end as Epoch - 1) {
                 worker.step();
             }
