@@ -30,7 +30,7 @@ pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
     let history = Arc::clone(history);
     let workers = timely::execute(config, move |worker| {
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-        let (mut inputs, mut outputs) = worker.dataflow(|scope| build(scope));
+        let (mut inputs, mut outputs) = worker.dataflow(build);
         let mut tables = Vec::new();
         while tables.len() < history.len() {
             // 1. Close some epochs; all workers draw the same numbers.
