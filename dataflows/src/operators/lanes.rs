@@ -51,9 +51,11 @@ impl<D: Ord, R: Abelian + 'static> Lane<D, R> {
     }
 }
 
+type Updates<D, R> = CapacityContainerBuilder<Vec<(D, Epoch, R)>>;
+
 /// A lane, the stream it feeds and the capabilities it holds.
 pub(super) struct Port<D: Clone + 'static, R: Clone + 'static> {
-    output: OutputBuilder<Epoch, CapacityContainerBuilder<Vec<(D, Epoch, R)>>>,
+    output: OutputBuilder<Epoch, Updates<D, R>>,
     pub(super) capabilities: CapabilitySet<Epoch>,
 }
 
