@@ -8,6 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::oracle::bulk::bulk;
 use crate::oracle::coverage::Coverage;
 use crate::oracle::generate::history;
 use crate::oracle::run::{History, Plan, run};
@@ -37,9 +38,9 @@ fn expected(history: &History, coverage: &mut Coverage) -> Vec<Tables> {
     history.iter().map(&mut after).collect()
 }
 
-/// Runs a seed's history and compares every epoch.
-fn check(plan: Plan, epochs: usize, coverage: &mut Coverage) {
-    let history = Arc::new(history(plan.seed, epochs));
+/// Runs a history and compares every epoch.
+fn check(plan: Plan, history: History, coverage: &mut Coverage) {
+    let history = Arc::new(history);
     let expected = expected(&history, coverage);
     let actual = run(&history, plan);
     for (epoch, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
@@ -53,7 +54,7 @@ fn check(plan: Plan, epochs: usize, coverage: &mut Coverage) {
 fn every_epoch_equals_a_recomputation() {
     let (mut coverage, all) = (Coverage::default(), 0..90);
     for seed in seeds(all.clone()) {
-        check(Plan { workers: 1, closed_at_once: 1, seed }, 25, &mut coverage);
+        check(Plan { workers: 1, closed_at_once: 1, seed }, history(seed, 25), &mut coverage);
     }
     let rare = coverage.rare(OFTEN);
     assert!(seeds(all.clone()) != all || rare.is_empty(), "hardly ever tested: {rare:?}");
@@ -62,7 +63,7 @@ fn every_epoch_equals_a_recomputation() {
 #[test]
 fn every_epoch_of_several_closed_at_once_equals_a_recomputation() {
     for seed in seeds(1_000..1_040) {
-        check(Plan { workers: 1, closed_at_once: 5, seed }, 25, &mut Coverage::default());
+        check(Plan { workers: 1, closed_at_once: 5, seed }, history(seed, 25), &mut Coverage::default());
     }
 }
 
@@ -70,7 +71,7 @@ fn every_epoch_of_several_closed_at_once_equals_a_recomputation() {
 fn several_workers_do_as_one() {
     for seed in seeds(2_000..2_012) {
         let (workers, closed_at_once) = (2 + seed as usize % 2, 1 + 4 * (seed as usize / 2 % 2));
-        check(Plan { workers, closed_at_once, seed }, 20, &mut Coverage::default());
+        check(Plan { workers, closed_at_once, seed }, history(seed, 20), &mut Coverage::default());
     }
 }
 
@@ -91,5 +92,12 @@ fn order_and_batching_of_the_same_records_do_not_matter() {
             let differences = last(&expected).differences(&last(&actual));
             assert!(differences.is_empty(), "{plan:?}, in epochs of {size} changes:\n{differences}");
         }
+    }
+}
+
+#[test]
+fn epochs_too_large_for_one_turn_equal_a_recomputation() {
+    for (seed, workers, closed_at_once) in [(4_000, 1, 1), (4_001, 1, 5), (4_002, 2, 5)] {
+        check(Plan { workers, closed_at_once, seed }, bulk(seed), &mut Coverage::default());
     }
 }

@@ -5,8 +5,8 @@ use differential_dataflow::consolidation::{consolidate, consolidate_from};
 use differential_dataflow::difference::Abelian;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pushers::Output;
-use timely::dataflow::operators::{Capability, CapabilitySet};
 use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::{Capability, CapabilitySet};
 
 use crate::model::time::Epoch;
 
@@ -51,9 +51,11 @@ impl<D: Ord, R: Abelian + 'static> Lane<D, R> {
     }
 }
 
+type Updates<D, R> = CapacityContainerBuilder<Vec<(D, Epoch, R)>>;
+
 /// A lane, the stream it feeds and the capabilities it holds.
 pub(super) struct Port<D: Clone + 'static, R: Clone + 'static> {
-    output: OutputBuilder<Epoch, CapacityContainerBuilder<Vec<(D, Epoch, R)>>>,
+    output: OutputBuilder<Epoch, Updates<D, R>>,
     pub(super) capabilities: CapabilitySet<Epoch>,
 }
 

@@ -118,7 +118,7 @@ pub fn regroup<'scope, Rule: GroupRule>(
     rule: Rule,
 ) -> Worth<'scope, Rule> {
     let scope = left.stream.scope();
-    let mut builder = OperatorBuilder::new(name.to_owned(), scope.clone());
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let (first, first_stream) = builder.new_output();
     let (second, second_stream) = builder.new_output();
     let (third, third_stream) = builder.new_output();

@@ -1,5 +1,7 @@
 //! Conversions: their paths, what each model owes each touch, and what is booked.
 
+use std::collections::BTreeSet;
+
 use dataflows::graphs::attribution::PathStep;
 use dataflows::model::events::{Conversion, Dims};
 use dataflows::model::ids::{Id, Name};
@@ -49,8 +51,9 @@ fn touches(traffic: &Traffic, lookups: &Lookups, coverage: &mut Coverage) -> Vec
         let (user, dims) = (impression.user, impression.dims);
         touches.push(Touch { ts: click.ts, id, is_click: true, user, advertiser, dims });
     }
+    let clicked: BTreeSet<Id> = traffic.clicks.values().map(|(click, _)| click.impression).collect();
     for (&id, impression) in &traffic.impressions {
-        if traffic.clicks.values().all(|(click, _)| click.impression != id) {
+        if !clicked.contains(&id) {
             let advertiser = lookups.advertiser(impression.dims.campaign, coverage);
             let (user, dims) = (impression.user, impression.dims);
             touches.push(Touch { ts: impression.ts, id, is_click: false, user, advertiser, dims });

@@ -2,6 +2,7 @@
 //! live, by plain code that shares nothing with the dataflow but the types.
 
 mod attribution;
+pub mod bulk;
 pub mod coverage;
 pub mod generate;
 mod golden;

@@ -30,7 +30,7 @@ pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
     let history = Arc::clone(history);
     let workers = timely::execute(config, move |worker| {
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-        let (mut inputs, mut outputs) = worker.dataflow(|scope| build(scope));
+        let (mut inputs, mut outputs) = worker.dataflow(build);
         let mut tables = Vec::new();
         while tables.len() < history.len() {
             // 1. Close some epochs; all workers draw the same numbers.
@@ -43,8 +43,12 @@ pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
                     }
                 }
                 inputs.advance_to(epoch as Epoch + 1);
+                // Give it a moment, so that the next epoch may find this one half done.
+                (0..rng.random_range(0..3)).for_each(|_| {
+                    worker.step();
+                });
             }
-            // 2. Work, then read the tables as of each of these epochs.
+            // 2. Work off the rest, then read the tables as of each of these epochs.
             while !outputs.is_complete(end as Epoch - 1) {
                 worker.step();
             }

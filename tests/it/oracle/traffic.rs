@@ -6,7 +6,7 @@ use dataflows::graphs::auctions::SupplyKey;
 use dataflows::model::events::{Bid, Click, Conversion, Dims, Impression};
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::reject::{Feed, Quality};
-use dataflows::model::time::EventTime;
+use dataflows::model::time::{EventTime, Minute};
 
 use super::coverage::{Case, Coverage};
 use super::lookups::Lookups;
@@ -111,8 +111,10 @@ impl Traffic {
             coverage.saw(Case::ListedImpressionOfBid, listed && offered);
         }
 
-        // Clicks in time, and how many of these each user has in each minute.
+        // Clicks in time, and how many of these, and of these not on listed impressions, each
+        // user has in each minute.
         let mut timely: Vec<(Id, Click, Impression)> = Vec::new();
+        let mut sums: BTreeMap<(Id, Minute), (usize, usize)> = BTreeMap::new();
         for (&id, click) in &accepted.clicks {
             match accepted.impressions.get(&click.impression) {
                 None => {
@@ -121,29 +123,26 @@ impl Traffic {
                 }
                 Some(impression) if in_time(click, impression, lookups, coverage) => {
                     timely.push((id, *click, *impression));
+                    let sum = sums.entry((impression.user, minute(click.ts))).or_default();
+                    sum.0 += 1;
+                    sum.1 += usize::from(traffic.impressions.contains_key(&click.impression));
                 }
                 Some(_) => (),
             }
         }
-        for &(id, click, impression) in &timely {
+        let limit = lookups.max_clicks();
+        for (id, click, impression) in timely {
             let counts = traffic.impressions.contains_key(&click.impression);
-            let with = |other: &&(Id, Click, Impression)| {
-                other.2.user == impression.user && minute(other.1.ts) == minute(click.ts)
-            };
-            let of_user_in_minute = timely.iter().filter(with).count();
-            let flood = of_user_in_minute > lookups.max_clicks();
+            let (clicks, of_these_unlisted) = sums[&(impression.user, minute(click.ts))];
+            let flood = clicks > limit;
             if counts && !flood {
                 traffic.clicks.insert(id, (click, impression));
             } else {
                 tables.count(minute(click.ts), Feed::Events, Quality::Invalid, 1);
             }
-            let unlisted =
-                |other: &&(Id, Click, Impression)| traffic.impressions.contains_key(&other.1.impression);
-            let of_these_unlisted = timely.iter().filter(with).filter(unlisted).count();
             coverage.saw(Case::Flood, flood);
-            coverage.saw(Case::ClicksAtFloodLimit, of_user_in_minute == lookups.max_clicks());
-            coverage
-                .saw(Case::FloodByListedClicks, flood && counts && of_these_unlisted <= lookups.max_clicks());
+            coverage.saw(Case::ClicksAtFloodLimit, clicks == limit);
+            coverage.saw(Case::FloodByListedClicks, flood && counts && of_these_unlisted <= limit);
             coverage.saw(Case::ListedClick, !counts);
         }
         traffic
