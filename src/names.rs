@@ -61,7 +61,9 @@ impl Names {
     /// All names that don't hold their own text.
     pub fn hashed_names(&self) -> Vec<(String, Name)> {
         let tables = self.names.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
-        tables.flat_map(|table| table.iter().map(|(key, text)| (text.to_string(), *key)).collect::<Vec<_>>()).collect()
+        tables
+            .flat_map(|table| table.iter().map(|(key, text)| (text.to_string(), *key)).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Reads the text of a name.

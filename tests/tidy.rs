@@ -10,7 +10,8 @@ const GRAPH_ROOMS: [&str; 4] = ["model", "rules", "operators", "graphs"];
 const EDGE_ROOMS: [&str; 5] = ["formats", "sources", "sinks", "config", "generate"];
 
 /// What `sinks` may know of the graphs: the keys of the tables it writes.
-const TABLE_KEYS: [&str; 2] = ["dataflows::graphs::attribution::PathStep", "dataflows::graphs::auctions::SupplyKey"];
+const TABLE_KEYS: [&str; 2] =
+    ["dataflows::graphs::attribution::PathStep", "dataflows::graphs::auctions::SupplyKey"];
 
 const LINES_MAX: usize = 420;
 
@@ -70,7 +71,8 @@ fn the_edge_knows_no_graphs_and_no_runtime() {
 
 #[test]
 fn dataflows_do_no_io_and_read_no_clock() {
-    let forbidden = ["std::fs", "std::net", "std::io", "SystemTime", "Instant::now", "tokio", "arrow"].map(str::to_owned);
+    let forbidden =
+        ["std::fs", "std::net", "std::io", "SystemTime", "Instant::now", "tokio", "arrow"].map(str::to_owned);
     assert_absent(&rust_files(&root().join("dataflows/src")), &forbidden, &[]);
 }
 

@@ -26,7 +26,11 @@ pub fn run(args: &args::Demo) -> anyhow::Result<()> {
     show::line(&show::feeds(&done.report))?;
     show::line(&show::campaigns(&done.top))?;
     show::line(&show::closing(&done.report))?;
-    show::line(&format!("{:.1} s in all; the feeds are in {}", started.elapsed().as_secs_f64(), feeds.display()))?;
+    show::line(&format!(
+        "{:.1} s in all; the feeds are in {}",
+        started.elapsed().as_secs_f64(),
+        feeds.display()
+    ))?;
     show::line(&format!("the tables are in {}", done.output.display()))
 }
 

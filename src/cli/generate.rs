@@ -11,7 +11,8 @@ use crate::generate::{Written, write};
 pub fn run(args: &args::Generate) -> anyhow::Result<()> {
     let visible = std::io::stderr().is_terminal() && !args.quiet;
     let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template(" generate {bar:32.cyan/blue} {percent:>3}%  {per_sec}  {eta} left")?;
+    let style =
+        ProgressStyle::with_template(" generate {bar:32.cyan/blue} {percent:>3}%  {per_sec}  {eta} left")?;
     let bar = ProgressBar::with_draw_target(Some(args.plan.auctions), target).with_style(style);
     let written =
         write(&args.plan, args.format, &args.output, args.force, &mut |auctions| bar.set_position(auctions))?;

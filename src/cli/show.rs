@@ -57,7 +57,8 @@ pub fn percent(part: i64, whole: i64) -> String {
 /// What became of each feed.
 pub fn feeds(report: &RunReport) -> String {
     let rows = report.feeds.iter().map(|(name, feed)| {
-        let counts = [feed.received, feed.accepted, feed.duplicate, feed.rejected, feed.orphans, feed.invalid];
+        let counts =
+            [feed.received, feed.accepted, feed.duplicate, feed.rejected, feed.orphans, feed.invalid];
         std::iter::once((*name).to_owned()).chain(counts.map(count)).collect()
     });
     table(&["feed", "received", "accepted", "duplicate", "rejected", "orphans", "invalid"], rows)
@@ -88,9 +89,9 @@ fn roas(revenue: i64, spend: i64) -> String {
 
 /// The last line of a run.
 pub fn closing(report: &RunReport) -> String {
-    let memory = report.peak_memory_bytes.map_or(String::new(), |bytes| {
-        format!(", {} of memory", indicatif::HumanBytes(bytes))
-    });
+    let memory = report
+        .peak_memory_bytes
+        .map_or(String::new(), |bytes| format!(", {} of memory", indicatif::HumanBytes(bytes)));
     format!(
         "{} events in {:.2} s: {} events/s on {} workers{memory}",
         count(report.events),

@@ -86,7 +86,8 @@ pub fn demo(
     let order = NameOrder::new(&names);
     let feeds = feeds(parts.iter().flat_map(|part| &part.quality_minute), &counts)?;
     let top = super::top::campaigns(&parts, &names);
-    let publisher = Publisher { directory: &directory, format: TableFormat::Csv, names: &names, order: &order };
+    let publisher =
+        Publisher { directory: &directory, format: TableFormat::Csv, names: &names, order: &order };
     let tables = publisher.publish(parts)?;
     let mut report = RunReport::new(1, files, input_bytes, feeds, &counts, tables);
     report.took(started.elapsed());
@@ -191,7 +192,11 @@ fn change(epoch: u64, job: &mut Job) -> Option<String> {
     let (row, diff, note) = match epoch {
         20 => (site, 1, "site0 is listed as invalid traffic: all it ever earned is taken back"),
         26 => (site, -1, "site0 is cleared: everything returns"),
-        34 => (LookupRow::GlobalRule(linear), 1, "attribution by the linear model from now on, and for the past"),
+        34 => (
+            LookupRow::GlobalRule(linear),
+            1,
+            "attribution by the linear model from now on, and for the past",
+        ),
         42 => (LookupRow::GlobalRule(linear), -1, "back to last touch"),
         _ => return None,
     };

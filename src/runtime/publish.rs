@@ -92,8 +92,8 @@ impl Publisher<'_> {
     fn write<R: TableRow>(self, parts: Vec<Vec<R>>) -> Result<TableReport, PublishError> {
         let name = R::TABLE;
         let mut digest = Digest::default();
-        let rows = merge(parts, |row| row.key(self.order, self.names))
-            .inspect(|row| digest.add(row, self.names));
+        let rows =
+            merge(parts, |row| row.key(self.order, self.names)).inspect(|row| digest.add(row, self.names));
         let io = |source| PublishError::Io { table: name, source };
         match self.format {
             TableFormat::Csv => {

@@ -30,9 +30,7 @@ pub fn campaigns(parts: &[Parts], names: &Names) -> Vec<CampaignTotals> {
         .into_iter()
         .map(|(campaign, totals)| CampaignTotals { campaign: names.name_text(campaign), totals })
         .collect();
-    rows.sort_by(|a, b| {
-        (b.totals.spend_micros, &a.campaign).cmp(&(a.totals.spend_micros, &b.campaign))
-    });
+    rows.sort_by(|a, b| (b.totals.spend_micros, &a.campaign).cmp(&(a.totals.spend_micros, &b.campaign)));
     rows.truncate(SHOWN);
     rows
 }

@@ -115,10 +115,9 @@ fn traffic_row(row: &Cells, names: &Names) -> Result<LookupRow, LookupError> {
     match row.cell(0) {
         "user" => Ok(LookupRow::ListedUser(Id::new(value))),
         "site" => Ok(LookupRow::ListedSite(names.name(value)?)),
-        "max_clicks_per_user_minute" => value
-            .parse()
-            .map(LookupRow::MaxClicksPerUserMinute)
-            .map_err(|_| row.bad(1, "a whole number")),
+        "max_clicks_per_user_minute" => {
+            value.parse().map(LookupRow::MaxClicksPerUserMinute).map_err(|_| row.bad(1, "a whole number"))
+        }
         "click_join_window" => {
             duration(value).map(LookupRow::ClickJoinWindow).ok_or_else(|| row.bad(1, DURATION))
         }
@@ -218,7 +217,8 @@ mod tests {
     #[test]
     fn all_tables_are_read() {
         let traffic = "rule,value\nuser,u1\nsite,s1\nmax_clicks_per_user_minute,5\nclick_join_window,12h\n";
-        let rules = "advertiser_id,click_lookback,view_lookback,half_life,default_model\n,7d,,,linear\nadv1,,,2d,\n";
+        let rules =
+            "advertiser_id,click_lookback,view_lookback,half_life,default_model\n,7d,,,linear\nadv1,,,2d,\n";
         let rows = load_from(&[CAMPAIGNS, ("traffic.csv", traffic), ("attribution_rules.csv", rules)])
             .expect("loads");
         let global = AttributionRule {

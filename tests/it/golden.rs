@@ -88,10 +88,9 @@ fn assert_counts(done: &Replayed) {
 #[test]
 fn the_golden_day_is_exact_at_any_number_of_workers_and_epochs() {
     let root = TempDir::new().expect("temporary directory");
-    let expected: BTreeMap<String, BTreeMap<String, u64>> = serde_json::from_str(
-        &fs::read_to_string(golden().join("expected/rejects.json")).expect("rejects"),
-    )
-    .expect("JSON");
+    let expected: BTreeMap<String, BTreeMap<String, u64>> =
+        serde_json::from_str(&fs::read_to_string(golden().join("expected/rejects.json")).expect("rejects"))
+            .expect("JSON");
     let mut digests = Vec::new();
     for (workers, epoch_events) in [(1, 0), (2, 0), (3, 0), (1, 700), (2, 1500), (3, 4000)] {
         let output = root.path().join(format!("{workers}-{epoch_events}"));

@@ -89,21 +89,21 @@ pub struct Dims {
     pub device: Device,
 }
 
-/// A place in an aggregate: a window and the dimensions.
+/// A place in an aggregate: a window and the dimensions, in the order of the published tables.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct Placed<W> {
     /// The window.
     pub window: W,
-    /// The viewer's country.
-    pub country: Country,
-    /// The viewer's device.
-    pub device: Device,
     /// The campaign.
     pub campaign: Name,
     /// The creative.
     pub creative: Name,
     /// The site.
     pub site: Name,
+    /// The viewer's country.
+    pub country: Country,
+    /// The viewer's device.
+    pub device: Device,
 }
 
 impl Placed<Minute> {

@@ -3,7 +3,7 @@
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine, ValBatcher, ValSpine};
+use differential_dataflow::trace::chunk::vec::{ChunkBatcher, ChunkSpine};
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::Exchange;
 
@@ -19,9 +19,9 @@ pub trait Val: ExchangeData + Copy {}
 impl<V: ExchangeData + Copy> Val for V {}
 
 /// A shared index from keys to values.
-pub type ValTrace<K, V> = TraceAgent<ValSpine<K, V, Epoch, isize>>;
+pub type ValTrace<K, V> = TraceAgent<ChunkSpine<K, V, Epoch, isize>>;
 /// A shared index of keys with their summed measures: a maintained aggregate.
-pub type SumTrace<K, R> = TraceAgent<KeySpine<K, Epoch, R>>;
+pub type SumTrace<K, R> = TraceAgent<ChunkSpine<K, (), Epoch, R>>;
 
 /// A collection arranged by key.
 pub type Keyed<'scope, K, V> = Arranged<'scope, ValTrace<K, V>>;
@@ -37,7 +37,7 @@ pub trait ArrangeKeyed<'scope, K: Key, V: Val> {
 impl<'scope, K: Key, V: Val> ArrangeKeyed<'scope, K, V> for VecCollection<'scope, Epoch, (K, V), isize> {
     fn arrange_keyed(self, name: &str) -> Keyed<'scope, K, V> {
         let by_key = Exchange::new(|((key, _), _, _): &((K, V), Epoch, isize)| key.route());
-        arrange_core(self.inner, by_key, name, ValBatcher::<K, V, Epoch, isize>::new)
+        arrange_core(self.inner, by_key, name, ChunkBatcher::<K, V, Epoch, isize>::new)
     }
 }
 
@@ -55,6 +55,6 @@ where
 {
     fn arrange_sums(self, name: &str) -> Summed<'scope, K, R> {
         let by_key = Exchange::new(|((key, ()), _, _): &((K, ()), Epoch, R)| key.route());
-        arrange_core(self.map(|key| (key, ())).inner, by_key, name, KeyBatcher::<K, Epoch, R>::new)
+        arrange_core(self.map(|key| (key, ())).inner, by_key, name, ChunkBatcher::<K, (), Epoch, R>::new)
     }
 }
