@@ -243,8 +243,11 @@ impl Parts {
     }
 
     fn sort(&mut self, names: &Names, order: &NameOrder) {
+        /// Rows come by window, and mostly in order: only hashed names are out of place.
         fn sort<R: TableRow>(rows: &mut [R], names: &Names, order: &NameOrder) {
-            rows.sort_unstable_by_key(|row| row.key(order, names));
+            for window in rows.chunk_by_mut(|a, b| a.window() == b.window()) {
+                window.sort_by_cached_key(|row| row.key(order, names));
+            }
         }
         sort(&mut self.performance_minute, names, order);
         sort(&mut self.performance_hour, names, order);
@@ -252,7 +255,7 @@ impl Parts {
         sort(&mut self.reach_day, names, order);
         sort(&mut self.supply_hour, names, order);
         sort(&mut self.quality_minute, names, order);
-        self.conversion_paths.sort_by_cached_key(|row| row.key(order, names));
+        sort(&mut self.conversion_paths, names, order);
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use dataflows::model::ids::{Name, Packed};
 
+use xxhash_rust::xxh3::Xxh3Builder;
+
 use crate::names::Names;
 
 /// What a name is ordered by: the first eight bytes of its text, then its rank among the names
@@ -13,7 +15,7 @@ pub type NameRank = (u64, u32);
 /// Ranks names by their text.
 #[derive(Debug)]
 pub struct NameOrder {
-    hashed: HashMap<Name, NameRank>,
+    hashed: HashMap<Name, NameRank, Xxh3Builder>,
 }
 
 impl NameOrder {
@@ -21,7 +23,7 @@ impl NameOrder {
     pub fn new(names: &Names) -> Self {
         let mut texts = names.hashed_names();
         texts.sort_unstable();
-        let rank = |(rank, (text, name)): (u32, (String, Name))| (name, (prefix(&text), rank));
+        let rank = |(rank, (text, name)): (u32, (String, Name))| (name, (prefix(text.as_bytes()), rank));
         Self { hashed: (0..).zip(texts).map(rank).collect() }
     }
 
@@ -29,16 +31,16 @@ impl NameOrder {
     pub fn of(&self, name: Name) -> NameRank {
         match name.packed() {
             // At most seven bytes, so no longer name has the same prefix.
-            Packed::Inline(text) => (prefix(text.as_str()), 0),
+            Packed::Inline(text) => (prefix(text.as_bytes()), 0),
             Packed::Hashed => self.hashed.get(&name).copied().unwrap_or((u64::MAX, u32::MAX)),
         }
     }
 }
 
-fn prefix(text: &str) -> u64 {
+fn prefix(text: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let len = text.len().min(8);
-    bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
+    bytes[..len].copy_from_slice(&text[..len]);
     u64::from_be_bytes(bytes)
 }
 

@@ -22,6 +22,8 @@ pub trait TableRow: Row + Send {
 
     /// The columns, key columns first.
     fn columns() -> Vec<Column>;
+    /// The number of the window that the row's key starts with; rows of one window stand together.
+    fn window(&self) -> u32;
     /// This row's place in the table.
     fn key(&self, order: &NameOrder, names: &Names) -> Self::Key;
 }
@@ -74,6 +76,10 @@ impl TableRow for PerformanceMinute {
         columns(&[&[("minute", INT), ("campaign_id", TEXT)][..], &MEASURES].concat())
     }
 
+    fn window(&self) -> u32 {
+        self.0.0.0
+    }
+
     fn key(&self, order: &NameOrder, _: &Names) -> Self::Key {
         (self.0.0, order.of(self.0.1))
     }
@@ -112,6 +118,10 @@ impl TableRow for PerformanceHour {
         columns(&[&keys[..], &MEASURES].concat())
     }
 
+    fn window(&self) -> u32 {
+        self.0.window.0
+    }
+
     fn key(&self, order: &NameOrder, _: &Names) -> Self::Key {
         let place = &self.0;
         let ranks = [order.of(place.campaign), order.of(place.creative), order.of(place.site)];
@@ -147,6 +157,10 @@ impl TableRow for AttributionHour {
         ])
     }
 
+    fn window(&self) -> u32 {
+        self.0.0.0.0
+    }
+
     fn key(&self, order: &NameOrder, _: &Names) -> Self::Key {
         let ((hour, campaign), model) = self.0;
         (hour, order.of(campaign), model)
@@ -172,6 +186,10 @@ impl TableRow for ReachDay {
 
     fn columns() -> Vec<Column> {
         columns(&[("day", INT), ("campaign_id", TEXT), ("users", INT), ("impressions", INT)])
+    }
+
+    fn window(&self) -> u32 {
+        self.0.0.0
     }
 
     fn key(&self, order: &NameOrder, _: &Names) -> Self::Key {
@@ -209,6 +227,10 @@ impl TableRow for SupplyHour {
             ("bids", INT),
             ("wins", INT),
         ])
+    }
+
+    fn window(&self) -> u32 {
+        self.0.hour.0
     }
 
     fn key(&self, order: &NameOrder, _: &Names) -> Self::Key {
@@ -286,6 +308,10 @@ impl TableRow for QualityMinute {
         columns(&[&[("minute", INT), ("feed", TEXT)][..], &counts].concat())
     }
 
+    fn window(&self) -> u32 {
+        self.minute.0
+    }
+
     fn key(&self, _: &NameOrder, _: &Names) -> Self::Key {
         (self.minute, self.feed)
     }
@@ -331,6 +357,10 @@ impl TableRow for ConversionPath {
             ("credit_micros", TEXT),
             ("revenue_micros", TEXT),
         ])
+    }
+
+    fn window(&self) -> u32 {
+        0
     }
 
     fn key(&self, _: &NameOrder, names: &Names) -> Self::Key {

@@ -16,10 +16,15 @@ pub struct InlineText {
 }
 
 impl InlineText {
+    /// The bytes of the text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
     /// The text, as it was packed.
     pub fn as_str(&self) -> &str {
         // Keys built from other than `new` (a damaged message, say) must not be able to panic.
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or("\u{fffd}")
+        std::str::from_utf8(self.as_bytes()).unwrap_or("\u{fffd}")
     }
 }
 
