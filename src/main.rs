@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Short-lived records of all sizes, freed by other threads than allocated them: the system
-/// allocator is slower at that by a third.
+/// Records of all sizes are freed by other threads than allocated them, and large runs of them
+/// come and go; jemalloc replays a fifth faster here than the alternatives (docs/decisions.md).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -38,7 +38,8 @@ const HEADER: &str =
     " time       events       bids       wins  clicks  conversions        spend      revenue  epoch took";
 
 fn line(frame: &Frame) -> String {
-    let (hour, minute) = ((frame.epoch + 1) / 2, 30 * ((frame.epoch + 1) % 2));
+    let minutes = 30 * (frame.epoch + 1);
+    let (hour, minute) = (minutes / 60, minutes % 60);
     let m = &frame.totals;
     let count = |n: i32| show::count(n.max(0) as u64);
     let numbers = format!(

@@ -1,5 +1,7 @@
 //! `advertisex replay`.
 
+use std::num::NonZero;
+
 use anyhow::Context;
 use dataflows::model::time::EventTime;
 
@@ -17,7 +19,10 @@ pub fn run(args: &args::Replay) -> anyhow::Result<()> {
         rules: args.rules.clone(),
         output: args.output.clone(),
         format: args.format,
-        workers: args.workers.filter(|n| *n > 0).unwrap_or(config.replay.workers),
+        workers: match args.workers.unwrap_or(config.replay.workers) {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            workers => workers,
+        },
         epoch_events: args.epoch_events.unwrap_or(config.replay.epoch_events),
         range: TimeRange {
             since: args.since.map(event_time).transpose()?,

@@ -185,9 +185,7 @@ pub fn required(feed: Feed, kinds: &Kinds) -> &'static [Field] {
             Field::CampaignId,
             Field::Price,
         ],
-        (Feed::BidRequests, _) => {
-            &[Field::AuctionId, Field::Timestamp, Field::UserId, Field::CampaignId, Field::Price]
-        }
+        (Feed::BidRequests, _) => &[Field::AuctionId, Field::Timestamp, Field::CampaignId, Field::Price],
         (Feed::Events, Kinds::AllClicks) => &[Field::EventId, Field::Timestamp, Field::ImpressionId],
         (Feed::Events, Kinds::AllConversions) => {
             &[Field::EventId, Field::Timestamp, Field::UserId, Field::AdvertiserId]

@@ -136,7 +136,7 @@ impl Lane {
             }
             let Some(reader) = &mut self.reader else { break };
             batch.clear();
-            let more = reader.read(&mut batch, 256)?;
+            let more = reader.read(&mut batch, 16)?;
             self.done += batch.bytes;
             each(&batch);
             if !more {

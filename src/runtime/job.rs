@@ -98,7 +98,7 @@ impl Job {
 
     /// Builds this worker's part. The first worker brings in the lookups.
     pub fn new(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
-        let (mut inputs, outputs) = worker.dataflow(|scope| build(scope));
+        let (mut inputs, outputs) = worker.dataflow(build);
         if worker.index() == 0 {
             lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
         }

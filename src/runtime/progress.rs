@@ -38,7 +38,7 @@ pub fn watch(progress: &Progress, total_bytes: u64, what: &'static str, quiet: b
         bar.set_position(bytes.min(total_bytes));
         if !terminal && !quiet && last_line.elapsed() >= LINE_EVERY {
             last_line = Instant::now();
-            let percent = if total_bytes == 0 { 100 } else { 100 * bytes.min(total_bytes) / total_bytes };
+            let percent = (100 * bytes.min(total_bytes)).checked_div(total_bytes).unwrap_or(100);
             tracing::info!(percent, events, events_per_second = rate, "{what}");
         }
         std::thread::park_timeout(TICK);

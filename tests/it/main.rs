@@ -1,5 +1,6 @@
 //! Tests of the whole system.
 
+mod cli;
 mod golden;
 mod oracle;
 mod random;
