@@ -1,19 +1,18 @@
 //! Reads the contents of a maintained table.
 
-use differential_dataflow::ExchangeData;
-use differential_dataflow::difference::Semigroup;
 use differential_dataflow::trace::cursor::cursor_list;
 use differential_dataflow::trace::{Cursor, TraceReader};
 use timely::progress::Antichain;
 
 use crate::model::time::Epoch;
 use crate::operators::arrange::{Key, SumTrace, Val, ValTrace};
+use crate::operators::packed::Diff;
 
 /// The rows of an aggregate as of the end of `epoch`, which must be complete and not compacted
 /// away: this worker's part of the table, in key order.
 pub fn sums<K: Key, R>(trace: &mut SumTrace<K, R>, epoch: Epoch, mut row: impl FnMut(K, R))
 where
-    R: Semigroup + ExchangeData,
+    R: Diff,
 {
     let (mut cursor, storage) =
         cursor_list(trace.batches_through(Antichain::new().borrow()).unwrap_or_default());
@@ -24,7 +23,7 @@ where
                 if *time <= epoch {
                     match &mut sum {
                         Some(sum) => sum.plus_equals(diff),
-                        None => sum = Some(diff.clone()),
+                        None => sum = Some(*diff),
                     }
                 }
             });

@@ -241,7 +241,7 @@ fn explode<'scope>(
 fn watch<K, R>(probe: &Handle<Epoch>, table: &Summed<'_, K, R>)
 where
     K: crate::operators::arrange::Key,
-    R: differential_dataflow::difference::Semigroup + differential_dataflow::ExchangeData,
+    R: crate::operators::packed::Diff,
 {
     table.stream.clone().probe_with(probe);
 }

@@ -1,12 +1,13 @@
 //! Arrangements of fixed-size records, routed by key.
 
-use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::chunk::vec::{ChunkBatcher, ChunkSpine};
+use differential_dataflow::trace::chunk::ChunkSpine;
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::Exchange;
 
+use super::batcher::PackedBatcher;
+use super::packed::{Diff, Packed};
 use crate::model::ids::Route;
 use crate::model::time::Epoch;
 
@@ -19,9 +20,9 @@ pub trait Val: ExchangeData + Copy {}
 impl<V: ExchangeData + Copy> Val for V {}
 
 /// A shared index from keys to values.
-pub type ValTrace<K, V> = TraceAgent<ChunkSpine<K, V, Epoch, isize>>;
+pub type ValTrace<K, V> = TraceAgent<ChunkSpine<Packed<K, V, isize>>>;
 /// A shared index of keys with their summed measures: a maintained aggregate.
-pub type SumTrace<K, R> = TraceAgent<ChunkSpine<K, (), Epoch, R>>;
+pub type SumTrace<K, R> = TraceAgent<ChunkSpine<Packed<K, (), R>>>;
 
 /// A collection arranged by key.
 pub type Keyed<'scope, K, V> = Arranged<'scope, ValTrace<K, V>>;
@@ -37,7 +38,7 @@ pub trait ArrangeKeyed<'scope, K: Key, V: Val> {
 impl<'scope, K: Key, V: Val> ArrangeKeyed<'scope, K, V> for VecCollection<'scope, Epoch, (K, V), isize> {
     fn arrange_keyed(self, name: &str) -> Keyed<'scope, K, V> {
         let by_key = Exchange::new(|((key, _), _, _): &((K, V), Epoch, isize)| key.route());
-        arrange_core(self.inner, by_key, name, ChunkBatcher::<K, V, Epoch, isize>::new)
+        arrange_core(self.inner, by_key, name, PackedBatcher::<K, V, isize>::new)
     }
 }
 
@@ -46,15 +47,15 @@ pub trait ArrangeSums<'scope, K: Key, R> {
     /// The aggregate, under a name that shows in logs.
     fn arrange_sums(self, name: &str) -> Summed<'scope, K, R>
     where
-        R: Semigroup + ExchangeData;
+        R: Diff;
 }
 
 impl<'scope, K: Key, R> ArrangeSums<'scope, K, R> for VecCollection<'scope, Epoch, K, R>
 where
-    R: Semigroup + ExchangeData,
+    R: Diff,
 {
     fn arrange_sums(self, name: &str) -> Summed<'scope, K, R> {
         let by_key = Exchange::new(|((key, ()), _, _): &((K, ()), Epoch, R)| key.route());
-        arrange_core(self.map(|key| (key, ())).inner, by_key, name, ChunkBatcher::<K, (), Epoch, R>::new)
+        arrange_core(self.map(|key| (key, ())).inner, by_key, name, PackedBatcher::<K, (), R>::new)
     }
 }

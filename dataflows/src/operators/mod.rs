@@ -2,5 +2,8 @@
 //! that some lookups are the same on every worker.
 
 pub mod arrange;
+pub mod batcher;
+pub mod cursor;
 pub mod lanes;
+pub mod packed;
 pub mod regroup;
