@@ -15,7 +15,8 @@ use dataflows::snapshot::sums;
 use differential_dataflow::difference::Semigroup;
 use timely::worker::Worker;
 
-use super::job::{Counts, Job, Parts};
+use super::job::{Counts, Job};
+use super::parts::Parts;
 use super::publish::{Publisher, TableFormat};
 use super::replay::{ReplayError, Replayed, write_rejects, write_report};
 use super::report::{RunReport, feeds};
@@ -84,7 +85,7 @@ pub fn demo(
 
     let parts = vec![part];
     let order = NameOrder::new(&names);
-    let feeds = feeds(parts.iter().flat_map(|part| &part.quality_minute), &counts)?;
+    let feeds = feeds(parts.iter().flat_map(|part| part.quality_minute.iter()), &counts)?;
     let top = super::top::campaigns(&parts, &names);
     let publisher =
         Publisher { directory: &directory, format: TableFormat::Csv, names: &names, order: &order };

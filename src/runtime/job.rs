@@ -1,24 +1,18 @@
 //! One worker's part of the running job: its inputs, its share of the tables, its epoch.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dataflows::graphs::catalogue::{Inputs, Outputs, build};
-use dataflows::model::ids::Id;
-use dataflows::model::lookups::{LookupRow, Model};
+use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
 use dataflows::model::time::{Epoch, EventTime, Minute};
-use dataflows::snapshot::{pairs, sums};
 use timely::worker::Worker;
 
+use super::parts::Parts;
 use crate::formats::Batch;
 use crate::names::Names;
 use crate::sinks::order::NameOrder;
-use crate::sinks::tables::{
-    AttributionHour, ConversionPath, PerformanceHour, PerformanceMinute, QualityMinute, ReachDay, SupplyHour,
-    TableRow,
-};
 
 /// How long an idle worker sleeps before it asks again whether the run was stopped.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -193,80 +187,5 @@ impl Job {
             worker.drop_dataflow(dataflow);
         }
         Parts::take(outputs, epoch - 1, names, order)
-    }
-}
-
-/// One worker's part of every table, in table order.
-#[derive(Debug, Default)]
-pub struct Parts {
-    /// `performance_minute`.
-    pub performance_minute: Vec<PerformanceMinute>,
-    /// `performance_hour`.
-    pub performance_hour: Vec<PerformanceHour>,
-    /// `attribution_hour`.
-    pub attribution_hour: Vec<AttributionHour>,
-    /// `reach_day`.
-    pub reach_day: Vec<ReachDay>,
-    /// `supply_hour`.
-    pub supply_hour: Vec<SupplyHour>,
-    /// `quality_minute`.
-    pub quality_minute: Vec<QualityMinute>,
-    /// `conversion_paths`.
-    pub conversion_paths: Vec<ConversionPath>,
-}
-
-impl Parts {
-    fn take(mut outputs: Outputs, epoch: Epoch, names: &Names, order: &NameOrder) -> Self {
-        let mut parts = Self::default();
-        // A trace is let go of as soon as it has been read.
-        sums(&mut outputs.performance_hour, epoch, |key, sum| parts.performance_hour.push((key, sum)));
-        drop(outputs.performance_hour);
-        sums(&mut outputs.performance_minute, epoch, |key, sum| parts.performance_minute.push((key, sum)));
-        drop(outputs.performance_minute);
-        sums(&mut outputs.supply_hour, epoch, |key, sum| parts.supply_hour.push((key, sum)));
-        sums(&mut outputs.attribution_hour, epoch, |key, sum| parts.attribution_hour.push((key, sum)));
-        sums(&mut outputs.reach_day, epoch, |key, sum| parts.reach_day.push((key, sum)));
-        sums(&mut outputs.quality_minute, epoch, |key, count| count_quality(&mut parts, key, count));
-        let mut steps: Vec<(Id, _)> = Vec::new();
-        pairs(&mut outputs.conversion_paths, epoch, |conversion, step| steps.push((conversion, step)));
-        for path in steps.chunk_by(|a, b| a.0 == b.0) {
-            let steps: Arc<[_]> = path.iter().map(|(_, step)| *step).collect();
-            let rows = Model::ALL.map(|model| ConversionPath {
-                conversion: path[0].0,
-                model,
-                steps: Arc::clone(&steps),
-            });
-            parts.conversion_paths.extend(rows);
-        }
-        parts.sort(names, order);
-        parts
-    }
-
-    fn sort(&mut self, names: &Names, order: &NameOrder) {
-        /// Rows come by window, and mostly in order: only hashed names are out of place.
-        fn sort<R: TableRow>(rows: &mut [R], names: &Names, order: &NameOrder) {
-            for window in rows.chunk_by_mut(|a, b| a.window() == b.window()) {
-                window.sort_by_cached_key(|row| row.key(order, names));
-            }
-        }
-        sort(&mut self.performance_minute, names, order);
-        sort(&mut self.performance_hour, names, order);
-        sort(&mut self.attribution_hour, names, order);
-        sort(&mut self.reach_day, names, order);
-        sort(&mut self.supply_hour, names, order);
-        sort(&mut self.quality_minute, names, order);
-        sort(&mut self.conversion_paths, names, order);
-    }
-}
-
-/// Keys of one minute and feed follow each other, and become one row.
-fn count_quality(parts: &mut Parts, key: QualityKey, count: isize) {
-    let QualityKey { minute, feed, what } = key;
-    let rows = &mut parts.quality_minute;
-    if rows.last().is_none_or(|row| (row.minute, row.feed) != (minute, feed)) {
-        rows.push(QualityMinute { minute, feed, counts: [0; 14] });
-    }
-    if let Some(row) = rows.last_mut() {
-        row.counts[QualityMinute::slot(what)] = count as i64;
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod job;
+pub mod parts;
 pub mod progress;
 pub mod publish;
 pub mod replay;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::thread;
 
-use super::job::Parts;
+use super::parts::{Parts, Windows};
 use super::report::TableReport;
 use crate::names::Names;
 use crate::sinks::cells::Digest;
@@ -89,7 +89,7 @@ impl Publisher<'_> {
         })
     }
 
-    fn write<R: TableRow>(self, parts: Vec<Vec<R>>) -> Result<TableReport, PublishError> {
+    fn write<R: TableRow>(self, parts: Vec<Windows<R>>) -> Result<TableReport, PublishError> {
         let name = R::TABLE;
         let mut digest = Digest::default();
         let rows =
@@ -122,8 +122,11 @@ impl Publisher<'_> {
 }
 
 /// Merges sorted parts, of which there are few.
-fn merge<R, K: Ord>(parts: Vec<Vec<R>>, key: impl Fn(&R) -> K) -> impl Iterator<Item = R> {
-    let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
+fn merge<P, R, K: Ord>(parts: Vec<P>, key: impl Fn(&R) -> K) -> impl Iterator<Item = R>
+where
+    P: IntoIterator<Item = R>,
+{
+    let mut parts: Vec<_> = parts.into_iter().map(IntoIterator::into_iter).collect();
     let mut heads: Vec<Option<(K, R)>> =
         parts.iter_mut().map(|part| part.next().map(|row| (key(&row), row))).collect();
     std::iter::from_fn(move || {

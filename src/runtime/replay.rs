@@ -15,7 +15,8 @@ use std::time::Instant;
 use dataflows::model::lookups::LookupRow;
 use timely::worker::Worker;
 
-use super::job::{Counts, Job, Parts, TimeRange};
+use super::job::{Counts, Job, TimeRange};
+use super::parts::Parts;
 use super::progress::{Progress, watch};
 use super::publish::{PublishError, Publisher, TableFormat};
 use super::report::{Imbalance, RunReport, feeds};
@@ -149,7 +150,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Replayed, ReplayErro
     });
     let (counts, parts) = run_workers(&shared, options, input_bytes)?;
 
-    let feeds = feeds(parts.iter().flat_map(|part| &part.quality_minute), &counts)?;
+    let feeds = feeds(parts.iter().flat_map(|part| part.quality_minute.iter()), &counts)?;
     let top = super::top::campaigns(&parts, &names);
     let order = shared.order.get_or_init(|| NameOrder::new(&names));
     let publisher = Publisher { directory: &directory, format: options.format, names: &names, order };

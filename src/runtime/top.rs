@@ -6,7 +6,7 @@ use dataflows::model::ids::Name;
 use dataflows::model::measures::Measures;
 use differential_dataflow::difference::Semigroup;
 
-use super::job::Parts;
+use super::parts::Parts;
 use crate::names::Names;
 
 const SHOWN: usize = 10;
@@ -23,7 +23,7 @@ pub struct CampaignTotals {
 /// The campaigns with the largest spend, largest first.
 pub fn campaigns(parts: &[Parts], names: &Names) -> Vec<CampaignTotals> {
     let mut totals: BTreeMap<Name, Measures> = BTreeMap::new();
-    for ((_, campaign), measures) in parts.iter().flat_map(|part| &part.performance_minute) {
+    for ((_, campaign), measures) in parts.iter().flat_map(|part| part.performance_minute.iter()) {
         totals.entry(*campaign).or_default().plus_equals(measures);
     }
     let mut rows: Vec<_> = totals
