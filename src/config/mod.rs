@@ -62,7 +62,7 @@ pub struct HistoryConfig {
 pub struct ReplayConfig {
     /// Worker threads; 0 takes every core.
     pub workers: usize,
-    /// Events bound to one epoch.
+    /// Events a worker reads before it closes an epoch; above 0.
     pub epoch_events: usize,
 }
 
