@@ -18,8 +18,7 @@ use timely::worker::Worker;
 use super::job::{Counts, Job};
 use super::parts::Parts;
 use super::publish::{Publisher, TableFormat};
-use super::replay::{ReplayError, Replayed, write_rejects, write_report};
-use super::report::{RunReport, feeds};
+use super::replay::{ReplayError, Replayed, publish, write_rejects, write_report};
 use crate::config::Config;
 use crate::formats::Batch;
 use crate::names::Names;
@@ -58,9 +57,9 @@ pub fn demo(
     let directory = PendingDirectory::new(output, true)?;
     let names = Arc::new(Names::default());
     let rows = lookups::load(feeds_dir, &names)?;
-    let splits = plan(&discover(feeds_dir, &config.sources)?);
+    let files = discover(feeds_dir, &config.sources)?;
+    let splits = plan(&files);
     let script = Script {
-        files: splits.len(),
         bytes: splits.iter().map(|split| split.bytes).sum(),
         lanes: Mutex::new(lanes(splits)),
         rows,
@@ -68,7 +67,7 @@ pub fn demo(
         names: Arc::clone(&names),
         rejects: directory.path().join("rejects.jsonl"),
     };
-    let (files, input_bytes) = (script.files, script.bytes);
+    let input = (files.len(), script.bytes);
     let (sender, frames): (Sender<Frame>, Receiver<Frame>) = channel();
     let sender = Mutex::new(Some(sender));
     let guards = timely::execute(timely::Config::process(1), move |worker| {
@@ -83,14 +82,10 @@ pub fn demo(
     let result = guards.join().into_iter().next().unwrap_or_else(|| Err("no worker".to_owned()));
     let (counts, part) = result.map_err(ReplayError::Worker)??;
 
-    let parts = vec![part];
     let order = NameOrder::new(&names);
-    let feeds = feeds(parts.iter().flat_map(|part| part.quality_minute.iter()), &counts)?;
-    let top = super::top::campaigns(&parts, &names);
     let publisher =
         Publisher { directory: &directory, format: TableFormat::Csv, names: &names, order: &order };
-    let tables = publisher.publish(parts)?;
-    let mut report = RunReport::new(1, files, input_bytes, feeds, &counts, tables);
+    let (mut report, top) = publish(publisher, &counts, vec![part], 1, input)?;
     report.took(started.elapsed());
     write_report(&directory, &report)?;
     Ok(Replayed { report, top, output: directory.publish()? })
@@ -98,7 +93,6 @@ pub fn demo(
 
 struct Script {
     lanes: Mutex<Vec<Lane>>,
-    files: usize,
     bytes: u64,
     rows: Vec<LookupRow>,
     config: Config,
@@ -127,7 +121,12 @@ fn lanes(splits: Vec<Split>) -> Vec<Lane> {
 
 impl Lane {
     /// Reads up to `share` of the feed.
-    fn read(&mut self, share: f64, script: &Script, mut each: impl FnMut(&Batch)) -> Result<(), ReplayError> {
+    fn read(
+        &mut self,
+        share: f64,
+        script: &Script,
+        mut each: impl FnMut(&Batch) -> Result<(), ReplayError>,
+    ) -> Result<(), ReplayError> {
         let mut batch = Batch::default();
         while (self.done as f64) < self.total as f64 * share {
             if self.reader.is_none() {
@@ -139,7 +138,7 @@ impl Lane {
             batch.clear();
             let more = reader.read(&mut batch, 16)?;
             self.done += batch.bytes;
-            each(&batch);
+            each(&batch)?;
             if !more {
                 self.reader = None;
             }
@@ -160,12 +159,10 @@ fn run(
     for epoch in 0..EPOCHS {
         let share = if epoch + 1 == EPOCHS { 2.0 } else { (epoch + 1) as f64 / EPOCHS as f64 };
         for lane in lanes.iter_mut() {
-            let mut written = Ok(());
             lane.read(share, script, |batch| {
                 job.feed(batch);
-                written = write_rejects(&batch.rejects, &mut rejects);
+                write_rejects(&batch.rejects, &mut rejects)
             })?;
-            written?;
         }
         let note = change(epoch, &mut job);
         let closing = Instant::now();

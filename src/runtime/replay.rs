@@ -20,6 +20,7 @@ use super::parts::Parts;
 use super::progress::{Progress, watch};
 use super::publish::{PublishError, Publisher, TableFormat};
 use super::report::{Imbalance, RunReport, feeds};
+use super::top::{CampaignTotals, campaigns};
 use crate::config::Config;
 use crate::formats::{Batch, Reject};
 use crate::names::Names;
@@ -93,7 +94,7 @@ pub struct Replayed {
     /// What `run.json` says.
     pub report: RunReport,
     /// The campaigns with the largest spend.
-    pub top: Vec<super::top::CampaignTotals>,
+    pub top: Vec<CampaignTotals>,
     /// Where the tables are.
     pub output: PathBuf,
 }
@@ -150,18 +151,30 @@ pub fn replay(config: &Config, options: &Options) -> Result<Replayed, ReplayErro
     });
     let (counts, parts) = run_workers(&shared, options, input_bytes)?;
 
-    let feeds = feeds(parts.iter().flat_map(|part| part.quality_minute.iter()), &counts)?;
-    let top = super::top::campaigns(&parts, &names);
     let order = shared.order.get_or_init(|| NameOrder::new(&names));
     let publisher = Publisher { directory: &directory, format: options.format, names: &names, order };
-    let tables = publisher.publish(parts)?;
+    let (mut report, top) = publish(publisher, &counts, parts, options.workers, (file_count, input_bytes))?;
     let mut rejects = shared.rejects.lock().unwrap_or_else(PoisonError::into_inner);
     rejects.flush().map_err(|source| ReplayError::Output { file: "rejects.jsonl", source })?;
 
-    let mut report = RunReport::new(options.workers, file_count, input_bytes, feeds, &counts, tables);
     report.took(started.elapsed());
     write_report(&directory, &report)?;
     Ok(Replayed { report, top, output: directory.publish()? })
+}
+
+/// Checks that the counts add up, and only then writes the tables. `input` is the number of files
+/// and their bytes.
+pub(super) fn publish(
+    publisher: Publisher,
+    counts: &Counts,
+    parts: Vec<Parts>,
+    workers: usize,
+    (files, bytes): (usize, u64),
+) -> Result<(RunReport, Vec<CampaignTotals>), ReplayError> {
+    let feeds = feeds(parts.iter().flat_map(|part| part.quality_minute.iter()), counts)?;
+    let top = campaigns(&parts, publisher.names);
+    let tables = publisher.publish(parts)?;
+    Ok((RunReport::new(workers, files, bytes, feeds, counts, tables), top))
 }
 
 /// Writes `run.json`.
