@@ -83,7 +83,33 @@ pub struct Job {
     outputs: Outputs,
     epoch: Epoch,
     counts: Counts,
-    arrived: HashMap<QualityKey, isize>,
+    arrived: Arrived,
+}
+
+/// Counts of the present epoch.
+#[derive(Default)]
+struct Arrived {
+    counts: HashMap<QualityKey, isize>,
+    /// The key counted last, and its count beside `counts`: records come in order of time, more
+    /// or less, so that most have the key of the one before.
+    latest: Option<(QualityKey, isize)>,
+}
+
+impl Arrived {
+    fn count(&mut self, key: QualityKey) {
+        match &mut self.latest {
+            Some((latest, count)) if *latest == key => *count += 1,
+            latest => {
+                if let Some((key, count)) = latest.replace((key, 1)) {
+                    *self.counts.entry(key).or_insert(0) += count;
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = (QualityKey, isize)> {
+        self.counts.drain().chain(self.latest.take())
+    }
 }
 
 impl Job {
@@ -96,7 +122,7 @@ impl Job {
         if worker.index() == 0 {
             lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
         }
-        Self { inputs, outputs, epoch: 0, counts: Counts::default(), arrived: HashMap::new() }
+        Self { inputs, outputs, epoch: 0, counts: Counts::default(), arrived: Arrived::default() }
     }
 
     /// Takes a batch into the present epoch.
@@ -136,7 +162,7 @@ impl Job {
 
     fn arrive(&mut self, feed: Feed, ts: Option<EventTime>, what: Quality) {
         let minute = ts.map_or(Minute(0), EventTime::minute);
-        *self.arrived.entry(QualityKey { minute, feed, what }).or_insert(0) += 1;
+        self.arrived.count(QualityKey { minute, feed, what });
     }
 
     /// Ends the present epoch on this worker and starts `epoch`.
