@@ -45,6 +45,7 @@ macro_rules! measures {
         impl Diff for $name {
             const MAX_BYTES: usize = 2 + $(varint::max_bytes(size_of::<$int>()) +)+ 0;
 
+            #[inline]
             fn encode(&self, out: &mut Vec<u8>) {
                 let mut present = 0u16;
                 for (bit, is_there) in [$(self.$field != 0),+].into_iter().enumerate() {
@@ -56,6 +57,7 @@ macro_rules! measures {
                 })+
             }
 
+            #[inline]
             fn decode(bytes: &[u8]) -> Self {
                 let Some((&[low, high], mut rest)) = bytes.split_first_chunk::<2>() else {
                     return Self::default();

@@ -14,34 +14,39 @@ struct Head<K, V, R> {
     run: Packed<K, V, R>,
     at: usize,
     rest: Chain<K, V, R>,
-    /// The lead of the present key; nothing is left when there is none.
-    lead: Option<u128>,
 }
 
 impl<K: Key, V: Val, R: Diff> Head<K, V, R> {
     fn new(rest: Chain<K, V, R>) -> Self {
-        let mut head = Self { run: Packed::default(), at: 0, rest, lead: None };
+        let mut head = Self { run: Packed::default(), at: 0, rest };
         head.skip_run();
         head
     }
 
     fn step(&mut self) {
         self.at += 1;
-        match self.run.rows().get(self.at) {
-            Some((key, _)) => self.lead = Some(key.lead()),
-            None => _ = self.skip_run(),
+        if self.at == self.run.rows().len() {
+            self.skip_run();
         }
     }
 
     fn skip_run(&mut self) -> Packed<K, V, R> {
-        let next = self.rest.pop_front().unwrap_or_default();
         self.at = 0;
-        self.lead = next.rows().first().map(|(key, _)| key.lead());
-        std::mem::replace(&mut self.run, next)
+        std::mem::replace(&mut self.run, self.rest.pop_front().unwrap_or_default())
     }
 
-    fn rank(&self) -> (&(K, V), &Epoch) {
-        self.run.rank(self.at)
+    fn is_over(&self) -> bool {
+        self.run.rows().is_empty()
+    }
+
+    /// The lead of the present key; the greatest there is when nothing is left.
+    fn lead(&self) -> u128 {
+        self.run.rows().get(self.at).map_or(u128::MAX, |(key, _)| key.lead())
+    }
+
+    /// What is present; nothing comes last.
+    fn rank(&self) -> (bool, Option<(&(K, V), &Epoch)>) {
+        (self.is_over(), (!self.is_over()).then(|| self.run.rank(self.at)))
     }
 }
 
@@ -49,6 +54,8 @@ impl<K: Key, V: Val, R: Diff> Head<K, V, R> {
 /// moved on, only the matches on its way up are played again.
 struct Tournament<K, V, R> {
     heads: Vec<Head<K, V, R>>,
+    /// The heads' leads.
+    leads: Vec<u128>,
     losers: Vec<usize>,
     winner: usize,
 }
@@ -57,7 +64,8 @@ impl<K: Key, V: Val, R: Diff> Tournament<K, V, R> {
     fn new(chains: Vec<Chain<K, V, R>>) -> Self {
         let heads: Vec<_> = chains.into_iter().map(Head::new).collect();
         let entrants = heads.len();
-        let mut tournament = Self { heads, losers: vec![0; entrants], winner: 0 };
+        let leads = heads.iter().map(Head::lead).collect();
+        let mut tournament = Self { heads, leads, losers: vec![0; entrants], winner: 0 };
         // Match `n` is played by the winners of matches `2n` and `2n + 1`; from `entrants` on, a
         // number stands for an entrant.
         let mut winners: Vec<usize> = (0..2 * entrants).map(|n| n.saturating_sub(entrants)).collect();
@@ -71,23 +79,21 @@ impl<K: Key, V: Val, R: Diff> Tournament<K, V, R> {
     }
 
     fn comes_first(&self, a: usize, b: usize) -> bool {
-        let (a, b) = (&self.heads[a], &self.heads[b]);
-        match (a.lead, b.lead) {
-            (Some(left), Some(right)) if left != right => left < right,
-            (Some(_), Some(_)) => a.rank() <= b.rank(),
-            (left, _) => left.is_some(),
-        }
+        let (left, right) = (self.leads[a], self.leads[b]);
+        if left == right { self.heads[a].rank() < self.heads[b].rank() } else { left < right }
     }
 
+    /// Plays the winner's matches again, after its head has moved on.
     fn replay(&mut self) {
         let mut winner = self.winner;
+        self.leads[winner] = self.heads[winner].lead();
         let mut game = (winner + self.heads.len()) / 2;
         while game > 0 {
+            // Who wins can't be predicted, so there is no branch on it.
             let loser = self.losers[game];
-            if self.comes_first(loser, winner) {
-                self.losers[game] = winner;
-                winner = loser;
-            }
+            let turned = self.comes_first(loser, winner);
+            self.losers[game] = if turned { winner } else { loser };
+            winner = if turned { loser } else { winner };
             game /= 2;
         }
         self.winner = winner;
@@ -97,9 +103,9 @@ impl<K: Key, V: Val, R: Diff> Tournament<K, V, R> {
     fn run_is_clear(&self) -> bool {
         let head = &self.heads[self.winner];
         head.at == 0 && {
-            let last = head.run.rank(head.run.rows().len() - 1);
+            let last = (false, Some(head.run.rank(head.run.rows().len() - 1)));
             let others = self.heads.iter().enumerate().filter(|(index, _)| *index != self.winner);
-            others.filter(|(_, other)| other.lead.is_some()).all(|(_, other)| last < other.rank())
+            others.into_iter().all(|(_, other)| last < other.rank())
         }
     }
 }
@@ -111,7 +117,7 @@ pub(super) fn merge<K: Key, V: Val, R: Diff>(mut chains: Vec<Chain<K, V, R>>) ->
     }
     let mut packer = Packer::default();
     let mut tournament = Tournament::new(chains);
-    while tournament.heads[tournament.winner].lead.is_some() {
+    while !tournament.heads[tournament.winner].is_over() {
         let clear = tournament.run_is_clear();
         let head = &mut tournament.heads[tournament.winner];
         if clear {

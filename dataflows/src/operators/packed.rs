@@ -83,6 +83,7 @@ impl Times {
     }
 
     /// Adds a time behind `len` others.
+    #[inline]
     fn push(&mut self, len: usize, time: Epoch) {
         match self {
             _ if len == 0 => *self = Self::All(time),
@@ -114,6 +115,7 @@ impl<R> Default for Diffs<R> {
 
 impl<R: Diff> Diffs<R> {
     /// Adds a difference behind `len` others.
+    #[inline]
     fn push(&mut self, len: usize, diff: R) {
         const { assert!(R::MAX_BYTES * TARGET <= u16::MAX as usize, "ends of differences fit 16 bits") };
         match self {
@@ -130,6 +132,7 @@ impl<R: Diff> Diffs<R> {
     }
 
     /// Adds the difference at `index` of others behind `len`.
+    #[inline]
     fn push_from(&mut self, len: usize, others: &Self, index: usize) {
         match (self, others) {
             (Self::Each(bytes, ends), Self::Each(..)) if len > 0 => {
@@ -293,6 +296,7 @@ impl<K: Val, V: Val, R: Diff> Packer<K, V, R> {
         self.out.push_back(run);
     }
 
+    #[inline]
     fn coincides(&self, row: &(K, V), time: Epoch) -> bool {
         let Body { rows, times, .. } = &self.body;
         rows.last() == Some(row) && times.at(rows.len() - 1) == time
@@ -311,6 +315,7 @@ impl<K: Val, V: Val, R: Diff> Packer<K, V, R> {
         }
     }
 
+    #[inline]
     fn start_row(&mut self, row: (K, V), time: Epoch) {
         // Not before: the last row of a full run might still have been added to.
         if self.body.rows.len() == TARGET {

@@ -6,6 +6,7 @@ pub(crate) const fn max_bytes(size: usize) -> usize {
 }
 
 /// Appends an integer.
+#[inline]
 pub(crate) fn write(value: i64, out: &mut Vec<u8>) {
     // The sign goes to the lowest bit, so that -1 is as short as 1.
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
@@ -17,6 +18,7 @@ pub(crate) fn write(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Takes an integer off the front; 0 when there is none.
+#[inline]
 pub(crate) fn read(bytes: &mut &[u8]) -> i64 {
     let mut value = 0u64;
     let mut shift = 0;
