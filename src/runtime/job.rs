@@ -9,10 +9,9 @@ use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
 use dataflows::model::time::{Epoch, EventTime, Minute};
 use timely::worker::Worker;
 
-use super::parts::Parts;
+use super::publish::{Publication, Totals};
 use crate::formats::Batch;
-use crate::names::Names;
-use crate::sinks::order::NameOrder;
+use crate::sinks::table_file::PublishError;
 
 /// How long an idle worker sleeps before it asks again whether the run was stopped.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -203,15 +202,20 @@ impl Job {
         &mut self.outputs
     }
 
-    /// Ends the job and takes out this worker's part of every table, as of before the present
-    /// epoch. The caller has caught up.
-    pub fn finish(self, worker: &mut Worker, names: &Names, order: &NameOrder) -> Parts {
+    /// Ends the job and publishes this worker's part of every table, as of before the present
+    /// epoch, together with the other workers. The caller has caught up.
+    pub fn finish(
+        self,
+        worker: &mut Worker,
+        publication: &Publication,
+        stopped: impl Fn() -> bool,
+    ) -> Result<Totals, PublishError> {
         let Self { inputs, outputs, epoch, .. } = self;
-        // The graphs' own state goes first: the rows that are taken out need its room.
+        // The graphs' own state goes first: what is made of the rows needs its room.
         drop(inputs);
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
-        Parts::take(outputs, epoch - 1, names, order)
+        publication.contribute(worker.index(), outputs, epoch - 1, &stopped)
     }
 }

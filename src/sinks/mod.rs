@@ -1,8 +1,9 @@
 //! Where the tables go. A sink sees only what is complete.
 
 pub mod cells;
+pub mod csv;
 pub mod directory;
-pub mod order;
 pub mod parquet;
+pub mod table_file;
 pub mod tables;
-pub mod text;
+pub mod texts;

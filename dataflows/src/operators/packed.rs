@@ -215,18 +215,18 @@ impl<K, V, R> Clone for Packed<K, V, R> {
 
 impl<K: Val, V: Val, R: Diff> Packed<K, V, R> {
     /// The rows, in order. A row that changes at several times stands once for each.
-    pub(super) fn rows(&self) -> &[(K, V)] {
+    pub(crate) fn rows(&self) -> &[(K, V)] {
         &self.0.rows
     }
 
-    pub(super) fn time(&self, index: usize) -> &Epoch {
+    pub(crate) fn time(&self, index: usize) -> &Epoch {
         match &self.0.times {
             Times::All(time) => time,
             Times::Each(times) => &times[index],
         }
     }
 
-    pub(super) fn diff(&self, index: usize) -> R {
+    pub(crate) fn diff(&self, index: usize) -> R {
         self.0.diffs.at(index)
     }
 
