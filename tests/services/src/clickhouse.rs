@@ -25,9 +25,8 @@ const USER: &str = "advertisex";
 /// No secret: the server listens on loopback, and lives as long as a test.
 const PASSWORD: &str = "advertisex-local";
 
-/// Opens the ports, and then never ends; only a signal does it.
-const LISTEN: &str = "SYSTEM START LISTEN QUERIES ALL; \
-    SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1 FORMAT Null";
+/// Never ends; only a signal does it.
+const STAY: &str = "SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1 FORMAT Null";
 
 /// How a ClickHouse server is started.
 #[derive(Debug, Clone)]
@@ -96,7 +95,7 @@ impl ClickHouse {
             "--".into(),
             option("--config-file=", &config),
             option("--path=", &home.dir.join("data")),
-            format!("--query={LISTEN}").into(),
+            format!("--query={}", query(settings)).into(),
         ];
         let plan = Plan {
             service: SERVICE,
@@ -193,6 +192,12 @@ fn unpack(package: &Path, dir: &Path) -> Result<()> {
     unpacked.map_err(Error::io("unpacking", package))
 }
 
+/// Opens the ports that are wanted, by name: each protocol has a default port that it would take.
+fn query(settings: &ClickHouseSettings) -> String {
+    let native = settings.native_port.map_or("", |_| "SYSTEM START LISTEN TCP; ");
+    format!("SYSTEM START LISTEN HTTP; {native}{STAY}")
+}
+
 fn option(name: &str, path: &Path) -> OsString {
     let mut option = OsString::from(name);
     option.push(path);
@@ -207,7 +212,11 @@ fn config(settings: &ClickHouseSettings, port: u16, users: &Path) -> String {
   <listen_host>127.0.0.1</listen_host>
   <http_port>{port}</http_port>
   <users_config>{users}</users_config>
-  <logger><level>information</level><console>1</console></logger>
+  <logger>
+    <console>1</console>
+    <level>information</level>
+    <console_log_level>information</console_log_level>
+  </logger>
   <max_server_memory_usage>{memory}</max_server_memory_usage>
 {extra}</clickhouse>
 ",
@@ -217,18 +226,32 @@ fn config(settings: &ClickHouseSettings, port: u16, users: &Path) -> String {
     )
 }
 
+/// The query that opens the ports runs as `default` without a password, which can't be changed; so
+/// this user may do that and nothing else.
 fn users(settings: &ClickHouseSettings) -> String {
     format!(
         "<clickhouse>
   <profiles><default>
 {profile}  </default></profiles>
   <quotas><default/></quotas>
-  <users><{USER}>
-    <password>{PASSWORD}</password>
-    <networks><ip>127.0.0.1</ip></networks>
-    <profile>default</profile>
-    <quota>default</quota>
-  </{USER}></users>
+  <users>
+    <{USER}>
+      <password>{PASSWORD}</password>
+      <networks><ip>127.0.0.1</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+    </{USER}>
+    <default>
+      <password/>
+      <networks><ip>127.0.0.1</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+      <grants>
+        <query>GRANT SYSTEM LISTEN ON *.*</query>
+        <query>GRANT SELECT ON system.numbers</query>
+      </grants>
+    </default>
+  </users>
 </clickhouse>
 ",
         profile = elements(&settings.profile),

@@ -105,21 +105,23 @@ fn main() -> ExitCode {
         Command::Engine { library, arguments } => engine::run(&library, &arguments),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("services: {error}");
+        eprintln!("services: {}", chain(&*error));
         ExitCode::FAILURE
     })
 }
 
-fn told(error: &services::Error) -> Box<dyn Error> {
-    error.chain().into()
+/// The error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let cause = error.source().map(|cause| format!(": {}", chain(cause))).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 fn fetch(chosen: &[Service]) -> Outcome {
     if Service::Kafka.is_wanted(chosen) {
-        services::fetch_kafka().map_err(|error| told(&error))?;
+        services::fetch_kafka()?;
     }
     if Service::Clickhouse.is_wanted(chosen) {
-        services::fetch_clickhouse().map_err(|error| told(&error))?;
+        services::fetch_clickhouse()?;
     }
     println!("all there");
     Ok(ExitCode::SUCCESS)
@@ -136,7 +138,7 @@ fn up(arguments: &Up) -> Outcome {
             data: data("kafka"),
             ..KafkaSettings::default()
         };
-        let started = Kafka::start(&settings).map_err(|error| told(&error))?;
+        let started = Kafka::start(&settings)?;
         println!("{}={}", services::KAFKA_VARIABLE, started.bootstrap());
         kafka = Some(started);
     }
@@ -147,7 +149,7 @@ fn up(arguments: &Up) -> Outcome {
             data: data("clickhouse"),
             ..ClickHouseSettings::default()
         };
-        let started = ClickHouse::start(&settings).map_err(|error| told(&error))?;
+        let started = ClickHouse::start(&settings)?;
         let host = started.url().trim_start_matches("http://");
         let (user, password) = (started.user(), started.password());
         println!("{}=http://{user}:{password}@{host}", services::CLICKHOUSE_VARIABLE);
@@ -157,10 +159,10 @@ fn up(arguments: &Up) -> Outcome {
     let _ = signals.forever().next();
     eprintln!("services: stopping");
     if let Some(mut kafka) = kafka {
-        kafka.stop().map_err(|error| told(&error))?;
+        kafka.stop()?;
     }
     if let Some(mut clickhouse) = clickhouse {
-        clickhouse.stop().map_err(|error| told(&error))?;
+        clickhouse.stop()?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -33,7 +33,7 @@ fn a_broker_returns_on_its_port_after_a_kill() {
 }
 
 #[test]
-fn a_broker_that_ends_while_it_starts_shows_its_log() {
+fn a_wrong_property_is_told() {
     let settings = KafkaSettings {
         properties: vec![("num.io.threads".to_owned(), "none".to_owned())],
         ..KafkaSettings::default()
