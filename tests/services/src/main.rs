@@ -129,7 +129,6 @@ fn fetch(chosen: &[Service]) -> Outcome {
 
 /// On Ctrl-C the services are stopped in an orderly way, so that kept data needs no repair.
 fn up(arguments: &Up) -> Outcome {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let data = |name: &str| arguments.data.as_ref().map(|dir| dir.join(name));
     let mut kafka = None;
     if Service::Kafka.is_wanted(&arguments.services) {
@@ -155,6 +154,8 @@ fn up(arguments: &Up) -> Outcome {
         println!("{}=http://{user}:{password}@{host}", services::CLICKHOUSE_VARIABLE);
         clickhouse = Some(started);
     }
+    // Only now: Ctrl-C during a start or a download ends this program, and with it what has started.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     eprintln!("services: running; Ctrl-C stops them");
     let _ = signals.forever().next();
     eprintln!("services: stopping");
