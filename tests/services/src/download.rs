@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -87,8 +87,7 @@ impl Downloader {
     }
 }
 
-/// Tells whoever watches that this takes a while. Straight to stderr: the test harness, which hides
-/// what tests print, hides nothing here.
+/// Tells whoever watches that this takes a while.
 pub(crate) fn announce(what: &str) {
-    let _ = writeln!(io::stderr(), "services: fetching {what}");
+    crate::tell(&format!("services: fetching {what}"));
 }

@@ -40,11 +40,11 @@ fn query(library: &Path, arguments: Vec<CString>) -> Result<Option<String>, Box<
     let mut pointers: Vec<*mut c_char> = arguments.into_iter().map(CString::into_raw).collect();
     pointers.push(ptr::null_mut());
     let pointers = pointers.leak();
-    // SAFETY: The library is the pinned one: its checksum was verified when it was fetched, so its
-    // initialisers and the two signatures, from `chdb.h` of that version, are known. `argv` has
-    // `count` strings that end in NUL, a null after them, and is never freed. The engine is called
-    // once, on the main thread, before any other thread of ours exists. Its result is read before
-    // the process ends and not freed, and the library is never unloaded.
+    // SAFETY: The library is the pinned one, whose checksum was verified when it was fetched; the two
+    // signatures are those that its header `chdb.h` declares, and its initialisers ask for nothing.
+    // `argv` has `count` strings that end in NUL and a null after them, and is never freed. The
+    // engine is called once, on the main thread, before any other thread of ours exists. Its result
+    // is read here and never freed, and the library is never unloaded.
     unsafe {
         let engine: &'static Library = Box::leak(Box::new(Library::new(library)?));
         let query_cmdline = engine.get::<QueryCmdline>(b"chdb_query_cmdline\0")?;

@@ -212,4 +212,12 @@ mod tests {
         let last = text.lines().rfind(|line| line.starts_with("log.segment.bytes"));
         assert_eq!(last, Some("log.segment.bytes=1048576"));
     }
+
+    #[test]
+    fn a_given_broker_is_not_stopped() {
+        let mut kafka = Kafka { bootstrap: "kafka.example:9092".to_owned(), server: None };
+        assert!(!kafka.is_ours() && kafka.pid().is_none());
+        let told = kafka.kill().expect_err("an error").to_string();
+        assert!(told.contains("kafka.example:9092") && told.contains(KAFKA_VARIABLE), "{told}");
+    }
 }

@@ -15,7 +15,7 @@
 //!
 //! [`Kafka::given_or_start`] prefers the server that `ADVERTISEX_KAFKA` names (`ADVERTISEX_CLICKHOUSE`
 //! for the other). Such a server belongs to somebody: it isn't stopped, and tests that must stop one
-//! ask [`Kafka::is_ours`] and skip with a line.
+//! ask [`Kafka::is_ours`] and skip with a line, by [`tell`].
 //!
 //! The program `services`, of the same package, is the supervisor, and what a developer types:
 //! `services up`. It stands beside the test programs after `cargo test --workspace`; where it is
@@ -45,6 +45,8 @@ mod process;
 mod registry;
 mod server;
 
+use std::io::{self, Write};
+
 pub use clickhouse::{CLICKHOUSE_VARIABLE, ClickHouse, ClickHouseSettings};
 pub use error::{Error, Result};
 pub use kafka::{KAFKA_VARIABLE, Kafka, KafkaSettings};
@@ -59,4 +61,11 @@ pub fn fetch_kafka() -> Result<()> {
 /// Downloads all that [`ClickHouse::start`] needs; nothing to do if it is in the cache.
 pub fn fetch_clickhouse() -> Result<()> {
     clickhouse::engine().map(drop)
+}
+
+/// Writes a line straight to stderr: the test harness, which hides what passing tests print, hides
+/// nothing here. For a download that takes a while, and for a test that is skipped.
+pub fn tell(line: &str) {
+    // Whoever closed stderr doesn't want to know.
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, test_kill_process};
+
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 fn becomes_true(condition: impl Fn() -> bool) -> bool {
@@ -17,11 +19,8 @@ fn becomes_true(condition: impl Fn() -> bool) -> bool {
     condition()
 }
 
-/// Whether a process runs; one that has ended and waits for its parent's look doesn't.
-fn runs(pid: &str) -> bool {
-    let output = Command::new("ps").args(["-o", "stat=", "-p", pid]).output().expect("ps");
-    let state = String::from_utf8_lossy(&output.stdout);
-    !state.trim().is_empty() && !state.trim().starts_with('Z')
+fn runs(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
 }
 
 #[test]
@@ -39,12 +38,13 @@ fn a_service_ends_and_its_data_goes_when_the_pipe_closes() {
     let mut greeting = String::new();
     let stdout = supervisor.stdout.take().expect("a pipe");
     BufReader::new(stdout).read_line(&mut greeting).expect("a greeting");
-    let pid = greeting.split_whitespace().nth(2).expect("a process id").to_owned();
-    assert!(runs(&pid));
+    let pid = greeting.split_whitespace().nth(2).and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+    let pid = pid.expect("a process id");
+    assert!(runs(pid));
 
     // The system closes the pipe of a dead process in the same way.
     drop(supervisor.stdin.take());
-    assert!(becomes_true(|| !runs(&pid)), "the service has ended");
+    assert!(becomes_true(|| !runs(pid)), "the service has ended");
     assert!(becomes_true(|| !dir.exists()), "its data is gone");
     assert!(supervisor.wait().expect("an end").success());
 }
