@@ -170,6 +170,8 @@ log.segment.bytes=16777216
 log.retention.check.interval.ms=1000
 log.initial.task.delay.ms=1000
 log.segment.delete.delay.ms=1000
+# The cleaner takes this from the heap at the start; its default is a quarter of ours.
+log.cleaner.dedupe.buffer.size=8388608
 # A start waits for a heartbeat, and a consumer group for its first member: both at once here.
 broker.heartbeat.interval.ms=200
 group.initial.rebalance.delay.ms=0
