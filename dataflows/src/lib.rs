@@ -3,6 +3,7 @@
 //!
 //! Rooms, each importing only what stands left of it: `model ← rules ← operators ← graphs`.
 
+pub mod changes;
 pub mod graphs;
 pub mod model;
 pub mod operators;

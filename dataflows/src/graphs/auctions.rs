@@ -58,6 +58,22 @@ impl From<Placed<Minute>> for SupplyKey {
     }
 }
 
+/// What one auction adds to supply: nearly always all under one key.
+#[derive(Default)]
+struct SupplyOfAuction(Vec<(SupplyKey, Supply)>);
+
+impl SupplyOfAuction {
+    fn at(&mut self, place: Placed<Minute>) -> &mut Supply {
+        let key = place.into();
+        let known = self.0.iter().position(|(known, _)| *known == key);
+        let index = known.unwrap_or_else(|| {
+            self.0.push((key, Supply::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[index].1
+    }
+}
+
 /// The rule. *First*: facts. *Second*: supply. *Third*: counts of the `bid_requests` feed.
 pub struct Auctions;
 
@@ -80,24 +96,22 @@ impl GroupRule for Auctions {
         _: &Lookups,
         lanes: &mut Lanes<Self>,
     ) {
-        let mut requests: Vec<SupplyKey> = Vec::new();
+        let mut supply = SupplyOfAuction::default();
         // Bids are ordered by campaign first, so each chunk is one identity.
         for candidates in bids.chunk_by(|a, b| a.0.dims.campaign == b.0.dims.campaign) {
             let Some(bid) = elect(Feed::BidRequests, candidates, &mut lanes.third) else { continue };
             let place = Placed::new(bid.ts.minute(), &bid.dims);
             lanes.first.give(place, Measures { bids: 1, bid_micros: bid.bid.0, ..Measures::default() });
 
-            let key = SupplyKey::from(place);
-            let bid_requests = i64::from(!requests.contains(&key));
-            if bid_requests > 0 {
-                requests.push(key);
-            }
-            lanes.second.give(key, Supply { bid_requests, bids: 1, wins: 0 });
-
+            supply.at(place).bids += 1;
             for (won, count) in impressions.iter().filter(|(won, _)| won.campaign == bid.dims.campaign) {
                 lanes.first.give(*won, Measures { wins: *count as i32, ..Measures::default() });
-                lanes.second.give((*won).into(), Supply { wins: *count as i64, ..Supply::default() });
+                supply.at(*won).wins += *count as i64;
             }
+        }
+        for (key, mut sums) in supply.0 {
+            sums.bid_requests = i64::from(sums.bids > 0);
+            lanes.second.give(key, sums);
         }
     }
 }

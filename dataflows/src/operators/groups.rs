@@ -6,20 +6,21 @@ use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::chunk::{Chunk, ChunkBatch};
 use timely::progress::Antichain;
 
-use super::arrange::{Key, Val, ValTrace};
-use super::packed::Packed;
+use super::arrange::{Key, Val};
+use super::packed::{Diff, Packed};
 use crate::model::time::Epoch;
+use crate::snapshot::Table;
 
-type Batch<K, V> = Rc<ChunkBatch<Packed<K, V, isize>>>;
+type Batch<K, V, R> = Rc<ChunkBatch<Packed<K, V, R>>>;
 
 /// A place in a batch.
-struct Place<K: Key, V: Val> {
-    batch: Batch<K, V>,
+struct Place<K: Key, V: Val, R: Diff> {
+    batch: Batch<K, V, R>,
     run: usize,
     row: usize,
 }
 
-impl<K: Key, V: Val> Place<K, V> {
+impl<K: Key, V: Val, R: Diff> Place<K, V, R> {
     /// Moves to the first row of `key` or, if there is none, of the next key.
     fn seek(&mut self, key: &K) {
         let runs = &self.batch.chunks;
@@ -33,7 +34,7 @@ impl<K: Key, V: Val> Place<K, V> {
     }
 
     /// Takes the updates of `key`, at whose first row this is.
-    fn take(&mut self, key: &K, mut update: impl FnMut(&V, Epoch, isize)) {
+    fn take(&mut self, key: &K, mut update: impl FnMut(&V, Epoch, R)) {
         while let Some(run) = self.batch.chunks.get(self.run) {
             while let Some((_, val)) = run.rows().get(self.row).filter(|row| row.0 == *key) {
                 update(val, *run.time(self.row), run.diff(self.row));
@@ -61,22 +62,22 @@ pub(super) fn seek<T>(items: &[T], start: usize, before: impl Fn(&T) -> bool) ->
 }
 
 /// A reader of groups.
-pub(super) struct Groups<K: Key, V: Val> {
-    places: Vec<Place<K, V>>,
+pub(crate) struct Groups<K: Key, V: Val, R: Diff> {
+    places: Vec<Place<K, V, R>>,
     /// Updates of the present key, ordered by value.
-    found: Vec<(V, Epoch, isize)>,
+    found: Vec<(V, Epoch, R)>,
 }
 
-impl<K: Key, V: Val> Groups<K, V> {
+impl<K: Key, V: Val, R: Diff> Groups<K, V, R> {
     /// Reads all of a trace, from its first key on.
-    pub(super) fn new(trace: &mut ValTrace<K, V>) -> Self {
+    pub(crate) fn new(trace: &mut Table<K, V, R>) -> Self {
         let batches = trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
         let places = batches.into_iter().map(|batch| Place { batch, run: 0, row: 0 }).collect();
         Self { places, found: Vec::new() }
     }
 
     /// The updates of `key`, which must be above the one asked for before, ordered by value.
-    pub(super) fn updates(&mut self, key: &K) -> &[(V, Epoch, isize)] {
+    pub(crate) fn updates(&mut self, key: &K) -> &[(V, Epoch, R)] {
         self.found.clear();
         let mut sources = 0;
         for place in &mut self.places {
@@ -86,7 +87,7 @@ impl<K: Key, V: Val> Groups<K, V> {
             sources += usize::from(self.found.len() > known);
         }
         if sources > 1 {
-            self.found.sort();
+            self.found.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         }
         &self.found
     }

@@ -4,7 +4,7 @@
 pub mod arrange;
 pub mod batcher;
 pub mod cursor;
-mod groups;
+pub(crate) mod groups;
 pub mod lanes;
 mod merge;
 pub mod packed;
