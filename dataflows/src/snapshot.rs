@@ -79,7 +79,7 @@ impl<K: Val, V: Val, R: Diff> Iterator for Rows<K, V, R> {
             let mut sum: Option<R> = None;
             for batch in &mut self.batches {
                 while batch.row() == Some(row) {
-                    if batch.run.time(batch.index).to_owned() <= self.epoch {
+                    if *batch.run.time(batch.index) <= self.epoch {
                         let diff = batch.run.diff(batch.index).to_owned();
                         match &mut sum {
                             Some(sum) => sum.plus_equals(&diff),
