@@ -22,7 +22,7 @@ fn the_defaults_are_complete() {
 fn a_file_overrides_only_what_it_names() {
     let config = Config::parse("my.toml", "[sources.events]\nkind = \"all_clicks\"\n[replay]\nworkers = 3")
         .expect("valid");
-    assert_eq!((config.replay.workers, config.replay.epoch_events), (3, 2_000_000));
+    assert_eq!((config.replay.workers, config.replay.epoch_events), (3, 4_000_000));
     assert_eq!(config.sources.events.layout.kinds, Kinds::AllClicks);
     assert_eq!(config.sources.events.files, ["events*.csv"]);
 }

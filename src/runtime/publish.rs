@@ -197,3 +197,81 @@ impl Hands<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::thread;
+
+    use super::*;
+    use crate::sinks::table_file::{Encoder, TableFile};
+    use dataflows::model::measures::Reach;
+    use dataflows::model::time::Day;
+
+    /// Each worker's rows of many days, by name within a day.
+    fn shares(names: &Names, rows: [u32; 2]) -> Vec<Vec<ReachDay>> {
+        let row = |worker: usize, n: u32| {
+            let campaign = names.name(&format!("{}{worker}", ["c", "campaign-"][n as usize % 2]));
+            let reach = Reach { users: i64::from(n), impressions: -1 };
+            ((Day(n / 100), campaign.expect("no collision")), reach)
+        };
+        (0..).zip(rows).map(|(worker, rows)| (0..rows).map(|n| row(worker, n)).collect()).collect()
+    }
+
+    fn publish(
+        table: &Arc<Table<ReachDay>>,
+        names: &Arc<Names>,
+        shares: Vec<Vec<ReachDay>>,
+    ) -> Vec<Result<(), PublishError>> {
+        let (texts, crew) = (&Texts::new(names), &Crew::new(shares.len()));
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..)
+                .zip(shares)
+                .map(|(worker, rows)| {
+                    scope.spawn(move || {
+                        let shift = crew.start(worker);
+                        let mut hands = Hands { texts, shift, worker, tables: 0, stopped: &|| false };
+                        hands.bring(table, rows.into_iter())?;
+                        hands.help()
+                    })
+                })
+                .collect();
+            workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+        })
+    }
+
+    #[test]
+    fn a_table_is_the_same_however_it_is_shared_out() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        for rows in [[100_000, 100_000], [200_000, 0], [0, 1], [0, 0], [1_000, 150_000]] {
+            let names = Arc::new(Names::default());
+            let shares = shares(&names, rows);
+            let mut expected: Vec<String> = Vec::new();
+            for ((day, campaign), reach) in shares.iter().flatten() {
+                let campaign = names.name_text(*campaign);
+                expected.push(format!("{:06} {},{campaign},{},-1", day.0, day.start_millis(), reach.users));
+            }
+            // The stable sort by day and name, as within them each worker's rows are in order.
+            expected.sort_by_key(|line| line.split(',').take(2).map(str::to_owned).collect::<Vec<_>>());
+            let path = root.path().join("reach_day.csv");
+            let file = TableFile::Csv(File::create(&path).expect("creates"));
+            let table = Arc::new(Table::in_file(file, Encoder::Csv, shares.len()));
+            publish(&table, &names, shares).into_iter().for_each(|done| done.expect("publishes"));
+            let published = fs::read_to_string(&path).expect("reads");
+            assert!(published.lines().eq(expected.iter().map(|line| &line[7..])), "{rows:?}");
+            assert_eq!(table.finish().expect("ends").rows, u64::from(rows[0] + rows[1]));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_stops_all_workers() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let path = root.path().join("reach_day.csv");
+        fs::write(&path, "").expect("writes");
+        let names = Arc::new(Names::default());
+        let unwritable = TableFile::Csv(File::open(&path).expect("opens for reading"));
+        let table = Arc::new(Table::in_file(unwritable, Encoder::Csv, 2));
+        let done = publish(&table, &names, shares(&names, [100_000, 100_000]));
+        assert!(done.iter().any(|done| matches!(done, Err(PublishError::Io { table: "reach_day", .. }))));
+    }
+}

@@ -33,9 +33,14 @@ impl<R: TableRow> Table<R> {
         workers: usize,
     ) -> Result<Self, PublishError> {
         let (file, encoder) = TableFile::create::<R>(directory, format)?;
+        Ok(Self::in_file(file, encoder, workers))
+    }
+
+    /// A table that goes into a file.
+    pub fn in_file(file: TableFile, encoder: Encoder, workers: usize) -> Self {
         let written = Written { file, pieces: InOrder::default(), digest: Digest::default() };
         let assembly = Assembly::new(workers, encoder.piece_rows());
-        Ok(Self { assembly, encoder, written: Mutex::new(written) })
+        Self { assembly, encoder, written: Mutex::new(written) }
     }
 
     /// Puts the rows of a piece in order and encodes them; writes what is next in the file, be it
