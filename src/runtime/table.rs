@@ -46,11 +46,14 @@ impl<R: TableRow> Table<R> {
     /// Puts the rows of a piece in order and encodes them; writes what is next in the file, be it
     /// this piece or not.
     pub fn publish(&self, piece: Piece<R>, texts: &Texts) -> Result<(), PublishError> {
-        let mut rows: Vec<(R::Key, &R)> =
-            piece.rows.iter().flatten().map(|row| (row.key(texts), row)).collect();
-        // Each worker's rows are mostly in order, only hashed names are out of place: the stable
-        // sort finds that out, and merges.
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut rows: Vec<(u128, &R)> =
+            piece.rows.iter().flatten().map(|row| (row.lead(texts), row)).collect();
+        // Most rows are told apart by their leads, which are quick to compare; of the others few
+        // have the same.
+        rows.sort_unstable_by_key(|(lead, _)| *lead);
+        for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
+            tied.sort_unstable_by_key(|(_, row)| row.key(texts));
+        }
         let (encoded, digest) = self.encoder.encode(&rows, texts)?;
         drop(rows);
         drop(piece.rows);

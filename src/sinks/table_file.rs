@@ -74,7 +74,7 @@ impl Encoder {
     /// Encodes rows that are in order, and digests them.
     pub fn encode<R: TableRow>(
         &self,
-        rows: &[(R::Key, &R)],
+        rows: &[(u128, &R)],
         texts: &Texts,
     ) -> Result<(Encoded, Digest), PublishError> {
         let mut lines = Lines::default();
@@ -103,7 +103,7 @@ impl Encoder {
 
 fn row_group<R: TableRow>(
     encoder: &RowGroupEncoder,
-    rows: &[(R::Key, &R)],
+    rows: &[(u128, &R)],
     texts: &Texts,
     lines: &mut Lines,
 ) -> parquet::errors::Result<RowGroup> {

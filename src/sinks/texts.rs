@@ -8,8 +8,8 @@ use dataflows::model::ids::{Id, Name, Packed};
 use super::cells::Text;
 use crate::names::{NameMap, Names};
 
-/// What orders as the name's text does: its first seven bytes, and the rank among the names that
-/// are longer than that.
+/// What orders as the name's text does: its first seven bytes, and the rank, from 1, among the
+/// names that are longer than that; 0 for one that is not.
 pub type NameRank = (u64, u32);
 
 /// The texts of all keys known by now, for reading only.
@@ -35,7 +35,7 @@ impl Texts {
         let mut texts = names.hashed_names();
         texts.sort_unstable();
         let rank = |(rank, (text, name)): (u32, &(String, Name))| (*name, (prefix(text.as_bytes()), rank));
-        let ranks = (0..).zip(&texts).map(rank).collect();
+        let ranks = (1..).zip(&texts).map(rank).collect();
         let hashed = texts.into_iter().map(|(text, _)| Hashed { plain: Text::from(&*text).plain, text });
         Self { names: Arc::clone(names), ranks, hashed: hashed.collect() }
     }
@@ -54,7 +54,7 @@ impl Texts {
         match name.packed() {
             Packed::Inline(text) => read(Text::new(text.as_bytes())),
             Packed::Hashed => {
-                let known = self.ranks.get(&name).and_then(|(_, rank)| self.hashed.get(*rank as usize));
+                let known = self.ranks.get(&name).and_then(|(_, rank)| self.hashed.get(*rank as usize - 1));
                 read(known.map_or(Text::word(""), |known| Text {
                     bytes: known.text.as_bytes(),
                     plain: known.plain,

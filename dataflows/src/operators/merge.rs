@@ -9,6 +9,9 @@ use crate::model::time::Epoch;
 /// Runs that follow each other.
 pub(super) type Chain<K, V, R> = VecDeque<Packed<K, V, R>>;
 
+/// What a row is ordered by among updates, if there is a row.
+type Rank<'a, K, V> = Option<(&'a (K, V), &'a Epoch)>;
+
 /// The present place in a chain. What has been read is let go of, run by run.
 struct Head<K, V, R> {
     run: Packed<K, V, R>,
@@ -45,7 +48,7 @@ impl<K: Key, V: Val, R: Diff> Head<K, V, R> {
     }
 
     /// What is present; nothing comes last.
-    fn rank(&self) -> (bool, Option<(&(K, V), &Epoch)>) {
+    fn rank(&self) -> (bool, Rank<'_, K, V>) {
         (self.is_over(), (!self.is_over()).then(|| self.run.rank(self.at)))
     }
 }

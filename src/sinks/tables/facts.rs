@@ -32,6 +32,11 @@ fn measures(m: &Measures, sink: &mut impl CellSink) {
     }
 }
 
+/// The lead of a key that starts with a window and a name.
+fn lead(window: u32, name: NameRank) -> u128 {
+    u128::from(window) << 96 | u128::from(name.0) << 32
+}
+
 fn name(texts: &Texts, key: Name, sink: &mut impl CellSink) {
     texts.name(key, |text| sink.text(text));
 }
@@ -53,6 +58,10 @@ impl TableRow for PerformanceMinute {
 
     fn key(&self, texts: &Texts) -> Self::Key {
         (self.0.0, texts.rank(self.0.1))
+    }
+
+    fn lead(&self, texts: &Texts) -> u128 {
+        lead(self.0.0.0, texts.rank(self.0.1))
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -93,6 +102,17 @@ impl TableRow for PerformanceHour {
         (place.window, ranks, place.country, place.device)
     }
 
+    fn lead(&self, texts: &Texts) -> u128 {
+        let place = &self.0;
+        match texts.rank(place.campaign) {
+            // Behind a short name, which its rank tells whole, the next one counts.
+            campaign @ (_, 0) => {
+                lead(place.window.0, campaign) | u128::from(texts.rank(place.creative).0 >> 32)
+            }
+            campaign => lead(place.window.0, campaign),
+        }
+    }
+
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
         let (place, sums) = self;
         sink.window(place.window.start_millis());
@@ -131,6 +151,10 @@ impl TableRow for AttributionHour {
         (hour, texts.rank(campaign), model)
     }
 
+    fn lead(&self, texts: &Texts) -> u128 {
+        lead(self.0.0.0.0, texts.rank(self.0.0.1))
+    }
+
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
         let (((hour, campaign), model), credit) = self;
         sink.window(hour.start_millis());
@@ -158,6 +182,10 @@ impl TableRow for ReachDay {
 
     fn key(&self, texts: &Texts) -> Self::Key {
         (self.0.0, texts.rank(self.0.1))
+    }
+
+    fn lead(&self, texts: &Texts) -> u128 {
+        lead(self.0.0.0, texts.rank(self.0.1))
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -194,6 +222,10 @@ impl TableRow for SupplyHour {
 
     fn key(&self, texts: &Texts) -> Self::Key {
         (self.0.hour, texts.rank(self.0.site), self.0.country, self.0.device)
+    }
+
+    fn lead(&self, texts: &Texts) -> u128 {
+        lead(self.0.hour.0, texts.rank(self.0.site))
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {

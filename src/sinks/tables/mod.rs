@@ -24,6 +24,9 @@ pub trait TableRow: Send + 'static {
     fn window(&self) -> u32;
     /// This row's place in the table.
     fn key(&self, texts: &Texts) -> Self::Key;
+    /// What is compared first of the key, from the highest bit on: of two rows with different
+    /// leads, the lesser has the lesser lead.
+    fn lead(&self, texts: &Texts) -> u128;
     /// The cells, in the order of the columns.
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink);
 }

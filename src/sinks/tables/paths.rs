@@ -49,6 +49,15 @@ impl TableRow for ConversionPath {
         (texts.id(self.conversion, str::to_owned), self.model)
     }
 
+    fn lead(&self, texts: &Texts) -> u128 {
+        texts.id(self.conversion, |text| {
+            let mut bytes = [0; 16];
+            let len = text.len().min(16);
+            bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
+            u128::from_be_bytes(bytes)
+        })
+    }
+
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
         let owed = |step: &PathStep| step.owed[self.model as usize];
         texts.id(self.conversion, |text| sink.text(Text::from(text)));

@@ -77,6 +77,10 @@ impl TableRow for QualityMinute {
         (self.minute, self.feed)
     }
 
+    fn lead(&self, _: &Texts) -> u128 {
+        u128::from(self.minute.0)
+    }
+
     fn cells(&self, _: &Texts, sink: &mut impl CellSink) {
         sink.window(self.minute.start_millis());
         sink.text(Text::word(self.feed.as_str()));
