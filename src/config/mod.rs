@@ -1,6 +1,7 @@
 //! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
 //! program needs). Every default is in the embedded `config/default.toml`.
 
+mod client;
 mod kafka;
 mod locate;
 mod raw;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::formats::layout::Layout;
 
-pub use kafka::{Encoding, FeedTopic, KafkaConfig, LookupTopic, RegistryConfig, Secret, Start};
+pub use client::Secret;
+pub use kafka::{Encoding, FeedTopic, KafkaConfig, LookupTopic, RegistryConfig, Start};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -111,7 +113,7 @@ impl Config {
             .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
         let mut all: toml::Table = toml::from_str(DEFAULTS).unwrap_or_default();
         merge(&mut all, toml::from_str(&own).unwrap_or_default());
-        kafka::mask(&mut all);
+        client::mask(&mut all);
         Ok(all.to_string())
     }
 

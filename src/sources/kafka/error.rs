@@ -69,6 +69,17 @@ pub enum KafkaSourceError {
         /// The end of what is there.
         latest: i64,
     },
+    /// A partition that was read is no longer there.
+    #[error(
+        "{topic}/{partition} was read before, but the topic has no such partition any more: it was created \
+         anew. Rebuild the tables by a replay, and start with a new state directory"
+    )]
+    NoPartition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
     /// The caller asks for a partition of another worker, or one that does not exist.
     #[error(
         "{topic}/{partition} is not read by this worker; the number of workers has changed, or the topic"

@@ -17,6 +17,7 @@ mod client;
 mod decode;
 mod discover;
 mod error;
+mod fetch;
 mod lookups;
 mod open;
 mod partition;

@@ -128,3 +128,13 @@ fn an_offset_that_kafka_has_dropped_is_an_error_with_the_earliest_one_left() {
         other => panic!("{other}"),
     }
 }
+
+#[test]
+fn a_partition_that_is_gone_is_named() {
+    let cluster = cluster(1);
+    let positions = Positions::from([(place("events", 0), 0), (place("events", 1), 7)]);
+    let opened =
+        KafkaSource::open(&config(&cluster, ""), ALONE, &positions, &std::sync::Arc::default(), None);
+    let error = opened.err().expect("refused");
+    assert!(matches!(error, KafkaSourceError::NoPartition { partition: 1, .. }), "{error}");
+}
