@@ -12,11 +12,13 @@ pub fn line_at(text: &str, error: &toml::de::Error) -> usize {
 pub fn line_of(text: &str, key: &str) -> Option<usize> {
     let table = DeTable::parse(text).ok()?;
     let mut table = table.get_ref();
-    let mut found = None;
-    for part in key.split('.') {
-        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part) else {
-            break;
-        };
+    let (mut found, mut rest) = (None, key);
+    while !rest.is_empty() {
+        // The name of a setting may itself hold dots, as those of the Kafka client do.
+        let part = rest.split_once('.').map_or(rest, |(part, _)| part);
+        let find = |wanted: &str| table.iter().find(|(name, _)| name.get_ref().as_ref() == wanted);
+        let Some((name, value)) = find(rest).or_else(|| find(part)) else { break };
+        rest = rest.strip_prefix(part).map_or("", |rest| rest.trim_start_matches('.'));
         found = Some(line(text, name.span().start));
         match value.get_ref() {
             DeValue::Table(inner) => table = inner,

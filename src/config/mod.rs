@@ -1,6 +1,8 @@
 //! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
 //! program needs). Every default is in the embedded `config/default.toml`.
 
+mod client;
+mod kafka;
 mod locate;
 mod raw;
 mod validate;
@@ -8,6 +10,9 @@ mod validate;
 use std::path::{Path, PathBuf};
 
 use crate::formats::layout::Layout;
+
+pub use client::Secret;
+pub use kafka::{Encoding, FeedTopic, KafkaConfig, LookupTopic, RegistryConfig, Start};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -18,6 +23,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// How a replay runs.
     pub replay: ReplayConfig,
+    /// Where the live feeds come from; none when no server is named.
+    pub kafka: Option<KafkaConfig>,
 }
 
 /// Where the feeds are and how they are written.
@@ -98,13 +105,15 @@ impl Config {
         Self::parse(&file.display().to_string(), &text)
     }
 
-    /// The configuration that results from a file, defaults included, as TOML.
+    /// The configuration that results from a file, defaults included, as TOML. Secrets that the file
+    /// itself holds are masked.
     pub fn effective(file: &Path) -> Result<String, ConfigError> {
         Self::load(Some(file))?;
         let own = std::fs::read_to_string(file)
             .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
         let mut all: toml::Table = toml::from_str(DEFAULTS).unwrap_or_default();
         merge(&mut all, toml::from_str(&own).unwrap_or_default());
+        client::mask(&mut all);
         Ok(all.to_string())
     }
 

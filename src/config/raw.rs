@@ -1,12 +1,14 @@
 //! The configuration as typed. Everything is optional here, as a file holds only what differs;
 //! the embedded defaults fill in the rest.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 macro_rules! raw {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty),+ $(,)? })+) => {
         $($(#[$doc])*
-        #[derive(Debug, Default, Deserialize)]
+        #[derive(Clone, Debug, Default, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct $name { $(pub $field: $kind),+ })+
     };
@@ -14,7 +16,7 @@ macro_rules! raw {
 
 raw! {
     /// The file.
-    Config { sources: Sources, limits: Limits, replay: Replay }
+    Config { sources: Sources, limits: Limits, replay: Replay, kafka: Kafka }
 
     /// `[sources]`
     Sources { impressions: Source<ImpressionFields>, events: Events, bid_requests: Source<BidFields>, history: History }
@@ -24,6 +26,24 @@ raw! {
 
     /// `[replay]`
     Replay { workers: usize, epoch_events: usize }
+
+    /// `[kafka]`
+    Kafka {
+        bootstrap_servers: String, group: String, start: Start, client: BTreeMap<String, toml::Value>,
+        registry: Registry, impressions: FeedTopic, events: FeedTopic, bid_requests: FeedTopic,
+        campaigns: LookupTopic, traffic: LookupTopic, attribution_rules: LookupTopic,
+        max_message_bytes: usize, buffer_messages: usize, buffer_bytes: usize,
+        discovery_interval_ms: u64, rejects_topic: String,
+    }
+
+    /// `[kafka.registry]`
+    Registry { url: String, user: String, password: String, timeout_ms: u64 }
+
+    /// `[kafka.impressions]` and the other feeds
+    FeedTopic { topic: String, format: MessageFormat, columns: Vec<String>, schema_file: String }
+
+    /// `[kafka.campaigns]` and the other lookup tables
+    LookupTopic { topic: String, format: LookupFormat }
 
     /// `[sources.history]`
     History { bids: Vec<String>, impressions: Vec<String>, clicks: Vec<String>, conversions: Vec<String> }
@@ -57,7 +77,7 @@ raw! {
 }
 
 /// `[sources.impressions]`, `[sources.bid_requests]`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source<F: Default> {
     pub files: Vec<String>,
@@ -82,7 +102,19 @@ macro_rules! words {
     };
 }
 
+/// `kafka.start`
+#[derive(Copy, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    #[default]
+    Earliest,
+    Latest,
+    TimestampMs(i64),
+}
+
 words! {
+    MessageFormat { Json, Csv, Avro, AvroRegistry }
+    LookupFormat { Csv, Json }
     Format { Json, Csv, Avro }
     TimeFormat { Rfc3339OrEpoch, Epoch, Pattern }
     TimeUnit { Ms, S, Us, Ns }

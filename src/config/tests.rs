@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::formats::layout::Kinds;
+use crate::formats::layout::{Format, Kinds};
 use crate::formats::text::TextDecoder;
 use crate::formats::{Batch, Position};
 
@@ -73,4 +73,78 @@ fn the_click_log_of_ipinyou_is_read_by_configuration_alone() {
     // 2013-06-06 00:01:04.008 in China is 16:01:04.008 of the day before in UTC.
     assert_eq!(times, [1_370_448_064_008, 1_370_534_399_999]);
     assert!(batch.clicks.iter().all(|(id, click)| *id == click.impression));
+}
+
+fn kafka(more: &str) -> Result<KafkaConfig, String> {
+    let text = format!("[kafka]\nbootstrap_servers = \"a:9092\"\n{more}");
+    let config = Config::parse("my.toml", &text).map_err(|error| error.to_string())?;
+    Ok(config.kafka.expect("set"))
+}
+
+#[test]
+fn kafka_is_not_used_unless_a_server_is_named() {
+    assert!(Config::load(None).expect("valid").kafka.is_none());
+    let kafka = kafka("").expect("valid");
+    assert_eq!(kafka.start, Start::Earliest);
+    assert_eq!(kafka.feeds.len(), 3);
+    assert!(kafka.lookups.is_empty() && kafka.registry.is_none() && kafka.rejects_topic.is_none());
+    let Format::Csv(shape) = &kafka.feeds[1].layout.format else { panic!("{:?}", kafka.feeds[1]) };
+    assert!(!shape.header && shape.columns.len() == 9);
+}
+
+#[test]
+fn kafka_settings_are_validated_with_their_line() {
+    for (more, message) in [
+        ("start = \"middle\"", "my.toml:3: unknown variant `middle`"),
+        ("max_message_bytes = 0", "my.toml:3: kafka.max_message_bytes: a number above 0"),
+        (
+            "[kafka.client]\n\"enable.auto.commit\" = true",
+            "my.toml:4: kafka.client.enable.auto.commit: this is set",
+        ),
+        (
+            "[kafka.client]\nsocket.timeout.ms = \"soon\"",
+            "my.toml:4: kafka.client.socket.timeout.ms: the client refuses",
+        ),
+        ("[kafka.client]\n\n\"no.such\" = 1", "my.toml:5: kafka.client.no.such: the client refuses"),
+        (
+            "[kafka.client]\n\"client.id\" = \"${NO_SUCH_VARIABLE}\"",
+            "the environment variable NO_SUCH_VARIABLE is not set",
+        ),
+        ("[kafka.client]\n\"client.id\" = \"${HOME\"", "${ is not closed"),
+        ("[kafka.events]\ncolumns = [\"event_id\"]", "sources.events.fields.event_type"),
+        ("[kafka.impressions]\nformat = \"csv\"", "my.toml:3: kafka.impressions.columns: without a header"),
+        ("[kafka.impressions]\nformat = \"avro\"", "kafka.impressions.schema_file: the file of the schema"),
+        (
+            "[kafka.bid_requests]\nschema_file = \"no/such\"",
+            "my.toml:4: kafka.bid_requests.schema_file: no/such can't",
+        ),
+        (
+            "[kafka.bid_requests]\nformat = \"avro_registry\"",
+            "my.toml:4: kafka.bid_requests.format: avro_registry needs",
+        ),
+        ("[kafka.registry]\nurl = \"registry:8081\"", "my.toml:4: kafka.registry.url: an address such as"),
+        (
+            "[kafka.traffic]\ntopic = \"events\"",
+            "a topic of its own is expected; \"events\" is that of events",
+        ),
+    ] {
+        let error = kafka(more).expect_err(more);
+        assert!(error.contains(message), "{more}: {error}");
+    }
+    assert_eq!(kafka("start = { timestamp_ms = 5 }").expect("valid").start, Start::TimestampMs(5));
+}
+
+#[test]
+fn secrets_come_from_the_environment_and_are_never_shown() {
+    let more = "[kafka.client]\n\"client.id\" = \"x${CARGO_PKG_NAME}y\"\n\"client.rack\" = \"hush\"\n\
+                [kafka.registry]\nurl = \"http://r:1\"\nuser = \"u\"\npassword = \"hush\"";
+    let kafka = kafka(more).expect("valid");
+    assert_eq!(kafka.client["client.id"].expose(), "xadvertisexy");
+    assert!(!format!("{kafka:?}").contains("hush"));
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = dir.path().join("my.toml");
+    let more = "[kafka.client]\n\"sasl.password\" = \"hush\"\n[kafka.registry]\npassword = \"hush\"\nuser = \"${U}\"";
+    std::fs::write(&file, more).expect("written");
+    let shown = Config::effective(&file).expect("valid");
+    assert!(!shown.contains("hush") && shown.contains("***") && shown.contains("${U}"), "{shown}");
 }

@@ -4,7 +4,7 @@ use dataflows::model::reject::Feed;
 use jiff::tz::Offset;
 
 use super::raw::{self, MoneyUnit, TimeUnit};
-use super::{Config, HistoryConfig, ReplayConfig, SourceConfig, SourcesConfig};
+use super::{Config, HistoryConfig, ReplayConfig, SourceConfig, SourcesConfig, kafka};
 use crate::formats::layout::{CsvShape, Field, Format, Kinds, Layout, fields_of, required};
 use crate::formats::timestamp::{TimeFormat, Unit};
 
@@ -16,7 +16,8 @@ pub struct Wrong {
     pub expected: String,
 }
 
-fn wrong<T>(key: impl Into<String>, expected: impl Into<String>) -> Result<T, Wrong> {
+/// An error about `key`.
+pub fn wrong<T>(key: impl Into<String>, expected: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { key: key.into(), expected: expected.into() })
 }
 
@@ -24,13 +25,9 @@ type Pairs = Vec<(&'static str, String)>;
 
 /// Validates everything.
 pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
+    let kafka = kafka::config(raw.kafka, &raw.sources)?;
     let raw::Sources { impressions, events, bid_requests, history } = raw.sources;
-    let (events, kind, click, conversion) = events.split();
-    let kinds = match kind {
-        raw::Kind::AllClicks => Kinds::AllClicks,
-        raw::Kind::AllConversions => Kinds::AllConversions,
-        raw::Kind::ByEventType => Kinds::Words { click, conversion },
-    };
+    let (events, kinds) = split(events);
     if let Kinds::Words { click, conversion } = &kinds
         && click.iter().any(|word| conversion.contains(word))
     {
@@ -59,10 +56,23 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
             line_bytes_max: raw.limits.max_line_bytes,
         },
         replay: ReplayConfig { workers: raw.replay.workers, epoch_events: raw.replay.epoch_events },
+        kafka,
     })
 }
 
-fn source<F: Default>(
+/// The part of the events' settings that every source has, and how their kinds are told apart.
+pub fn split(events: raw::Events) -> (raw::Source<raw::EventFields>, Kinds) {
+    let (events, kind, click, conversion) = events.split();
+    let kinds = match kind {
+        raw::Kind::AllClicks => Kinds::AllClicks,
+        raw::Kind::AllConversions => Kinds::AllConversions,
+        raw::Kind::ByEventType => Kinds::Words { click, conversion },
+    };
+    (events, kinds)
+}
+
+/// Validates one feed.
+pub fn source<F: Default>(
     feed: Feed,
     raw: raw::Source<F>,
     pairs: fn(F) -> Pairs,

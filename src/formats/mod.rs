@@ -13,6 +13,7 @@ pub mod fields;
 pub mod json;
 pub mod layout;
 pub mod lines;
+pub mod lookup;
 pub mod parquet;
 pub mod paths;
 pub mod reject;
@@ -26,8 +27,9 @@ mod hostile_tests;
 
 use dataflows::model::events::{Bid, Click, Conversion, Impression};
 use dataflows::model::ids::Id;
+use dataflows::model::lookups::LookupRow;
 
-pub use reject::{Origin, Position, Reject};
+pub use reject::{LookupFault, Origin, Position, Reject};
 
 use crate::names::Collision;
 
@@ -52,6 +54,10 @@ pub struct Batch {
     pub conversions: Vec<(Id, Conversion)>,
     /// What could not be accepted, and why.
     pub rejects: Vec<Reject>,
+    /// Changes of lookup tables, in order: a row, and by how many its copies change.
+    pub lookups: Vec<(LookupRow, isize)>,
+    /// Lookup rows that could not be accepted; the rows before them stay in force.
+    pub lookup_faults: Vec<LookupFault>,
     /// Input bytes this batch stands for, as stored; for progress.
     pub bytes: u64,
 }
@@ -69,12 +75,14 @@ impl Batch {
         self.clicks.clear();
         self.conversions.clear();
         self.rejects.clear();
+        self.lookups.clear();
+        self.lookup_faults.clear();
         self.bytes = 0;
     }
 
-    /// Events and rejects together: what bounds the memory of a batch of hostile input.
+    /// Events, rejects and lookups together: what bounds the memory of a batch of hostile input.
     pub fn len(&self) -> usize {
-        self.events() + self.rejects.len()
+        self.events() + self.rejects.len() + self.lookups.len() + self.lookup_faults.len()
     }
 
     /// Whether nothing at all was decoded.

@@ -10,7 +10,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 /// How much of a rejected record is kept.
 pub const PAYLOAD_BYTES_MAX: usize = 4096;
 
-/// Where in a file a record stands.
+/// Where in a file or topic a record stands.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub enum Position {
     /// Text: offset of the line in the (decompressed) file.
@@ -24,6 +24,13 @@ pub enum Position {
         /// Number of the record in the block.
         record: u64,
     },
+    /// Kafka: the message.
+    Message {
+        /// Its partition.
+        partition: i32,
+        /// Its offset in the partition.
+        offset: i64,
+    },
 }
 
 impl fmt::Display for Position {
@@ -32,6 +39,7 @@ impl fmt::Display for Position {
             Position::Byte(offset) => write!(f, "byte {offset}"),
             Position::Row(row) => write!(f, "row {row}"),
             Position::Block { offset, record } => write!(f, "block at byte {offset}, record {record}"),
+            Position::Message { partition, offset } => write!(f, "partition {partition}, offset {offset}"),
         }
     }
 }
@@ -39,7 +47,7 @@ impl fmt::Display for Position {
 /// Where a record came from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Origin {
-    /// The file, as it was found.
+    /// The file, as it was found, or the topic.
     pub file: Arc<str>,
     /// The place in it.
     pub position: Position,
@@ -74,6 +82,24 @@ impl Reject {
             payload: Vec::new(),
         }
     }
+
+    /// A record that can't be read at all.
+    pub fn malformed(feed: Feed, origin: Origin, record: &[u8], hint: impl Into<String>) -> Self {
+        let (reason, payload) = (Reason::Malformed, payload(record));
+        Self { feed, reason, origin, ts: None, payload, hint: hint.into() }
+    }
+}
+
+/// A row of a lookup table that was not accepted. It belongs to no feed, so it is none of the
+/// records that `quality_minute` counts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LookupFault {
+    /// Where it stands.
+    pub origin: Origin,
+    /// The first [`PAYLOAD_BYTES_MAX`] bytes of the row.
+    pub payload: Vec<u8>,
+    /// For people: which column, and what was expected.
+    pub hint: String,
 }
 
 /// The part of a record that a reject keeps.

@@ -1,21 +1,13 @@
 //! Lookup tables from CSV files with a header: `campaigns.csv`, `traffic.csv` and
 //! `attribution_rules.csv`, of which only the first must exist.
 //!
-//! | file | columns |
-//! |---|---|
-//! | `campaigns.csv` | `campaign_id, advertiser_id` (more are allowed) |
-//! | `traffic.csv` | `rule, value`: `user` or `site` with an id; `max_clicks_per_user_minute` with a number; `click_join_window` with a duration |
-//! | `attribution_rules.csv` | `advertiser_id` (empty: all), `click_lookback, view_lookback, half_life` (durations, empty: inherited), `default_model` (empty: inherited) |
-//!
-//! A duration is a number and a unit: `500ms`, `90s`, `15m`, `24h`, `30d`.
+//! Their columns are those of [`Table`].
 
 use std::path::{Path, PathBuf};
 
-use csv::StringRecord;
-use dataflows::model::ids::Id;
-use dataflows::model::lookups::{AttributionRule, LookupRow, Model};
-use dataflows::model::time::Millis;
+use dataflows::model::lookups::LookupRow;
 
+use crate::formats::lookup::{BadRow, Table};
 use crate::names::{Collision, Names};
 
 /// Why a lookup table can't be read.
@@ -42,19 +34,15 @@ pub enum LookupError {
         /// What there is.
         found: String,
     },
-    /// A cell makes no sense.
-    #[error("{path}, line {line}: {column} is {value:?}, but should be {expected}")]
-    BadCell {
+    /// A row makes no sense.
+    #[error("{path}, line {line}: {bad}")]
+    BadRow {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// The column.
-        column: &'static str,
-        /// What it says.
-        value: String,
-        /// What it might say.
-        expected: &'static str,
+        /// What is wrong with it.
+        bad: BadRow,
     },
     /// Two names share a key.
     #[error(transparent)]
@@ -68,21 +56,12 @@ pub fn load(dir: &Path, names: &Names) -> Result<Vec<LookupRow>, LookupError> {
     if !campaigns.is_file() {
         return Err(LookupError::NoCampaigns(dir.to_owned()));
     }
-    read(&campaigns, &["campaign_id", "advertiser_id"], |row| {
-        let (campaign, advertiser) = (names.name(row.cell(0))?, names.name(row.cell(1))?);
-        rows.push(LookupRow::Campaign(campaign, advertiser));
-        Ok(())
-    })?;
-    let traffic = dir.join("traffic.csv");
-    if traffic.is_file() {
-        read(&traffic, &["rule", "value"], |row| {
-            rows.push(traffic_row(row, names)?);
-            Ok(())
-        })?;
-    }
-    let rules = dir.join("attribution_rules.csv");
-    if rules.is_file() {
-        rows.extend(load_rules(&rules, names)?);
+    read(&campaigns, Table::Campaigns, names, &mut rows)?;
+    for table in [Table::Traffic, Table::AttributionRules] {
+        let file = dir.join(format!("{}.csv", table.as_str()));
+        if file.is_file() {
+            read(&file, table, names, &mut rows)?;
+        }
     }
     Ok(rows)
 }
@@ -90,101 +69,16 @@ pub fn load(dir: &Path, names: &Names) -> Result<Vec<LookupRow>, LookupError> {
 /// Reads attribution rules from one file.
 pub fn load_rules(path: &Path, names: &Names) -> Result<Vec<LookupRow>, LookupError> {
     let mut rows = Vec::new();
-    let columns = ["advertiser_id", "click_lookback", "view_lookback", "half_life", "default_model"];
-    read(path, &columns, |row| {
-        let rule = AttributionRule {
-            click_lookback: row.optional(1, DURATION, duration)?,
-            view_lookback: row.optional(2, DURATION, duration)?,
-            half_life: row.optional(3, DURATION, |text| duration(text).filter(|life| life.0 > 0))?,
-            default_model: row.optional(4, MODEL, Model::parse)?,
-        };
-        rows.push(match row.cell(0) {
-            "" => LookupRow::GlobalRule(rule),
-            advertiser => LookupRow::AdvertiserRule(names.name(advertiser)?, rule),
-        });
-        Ok(())
-    })?;
+    read(path, Table::AttributionRules, names, &mut rows)?;
     Ok(rows)
 }
 
-const DURATION: &str = "a duration such as 24h or 30d";
-const MODEL: &str = "first_touch, last_touch, linear, position_based or time_decay";
-
-fn traffic_row(row: &Cells, names: &Names) -> Result<LookupRow, LookupError> {
-    let value = row.cell(1);
-    match row.cell(0) {
-        "user" => Ok(LookupRow::ListedUser(Id::new(value))),
-        "site" => Ok(LookupRow::ListedSite(names.name(value)?)),
-        "max_clicks_per_user_minute" => {
-            value.parse().map(LookupRow::MaxClicksPerUserMinute).map_err(|_| row.bad(1, "a whole number"))
-        }
-        "click_join_window" => {
-            duration(value).map(LookupRow::ClickJoinWindow).ok_or_else(|| row.bad(1, DURATION))
-        }
-        _ => Err(row.bad(0, "user, site, max_clicks_per_user_minute or click_join_window")),
-    }
-}
-
-/// Parses a number with a unit.
-pub fn duration(text: &str) -> Option<Millis> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let unit = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    text[..digits].parse::<i64>().ok()?.checked_mul(unit).map(Millis)
-}
-
-/// The cells of one line, in the order of the columns asked for.
-struct Cells<'a> {
-    path: &'a Path,
-    columns: &'a [&'static str],
-    places: &'a [usize],
-    record: &'a StringRecord,
-}
-
-impl Cells<'_> {
-    fn cell(&self, column: usize) -> &str {
-        self.record.get(self.places[column]).unwrap_or("").trim()
-    }
-
-    fn optional<T>(
-        &self,
-        column: usize,
-        expected: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, LookupError> {
-        match self.cell(column) {
-            "" => Ok(None),
-            text => parse(text).map(Some).ok_or_else(|| self.bad(column, expected)),
-        }
-    }
-
-    fn bad(&self, column: usize, expected: &'static str) -> LookupError {
-        LookupError::BadCell {
-            path: self.path.to_owned(),
-            line: self.record.position().map_or(0, csv::Position::line),
-            column: self.columns[column],
-            value: self.cell(column).to_owned(),
-            expected,
-        }
-    }
-}
-
-fn read(
-    path: &Path,
-    columns: &[&'static str],
-    mut each: impl FnMut(&Cells) -> Result<(), LookupError>,
-) -> Result<(), LookupError> {
+fn read(path: &Path, table: Table, names: &Names, rows: &mut Vec<LookupRow>) -> Result<(), LookupError> {
     let csv_error = |source| LookupError::Csv { path: path.to_owned(), source };
     let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
     let header = reader.headers().map_err(csv_error)?.clone();
     let mut places = Vec::new();
-    for &column in columns {
+    for &column in table.columns() {
         let place = header.iter().position(|name| name.trim_start_matches('\u{feff}').trim() == column);
         places.push(place.ok_or_else(|| LookupError::NoColumn {
             path: path.to_owned(),
@@ -194,15 +88,28 @@ fn read(
     }
     for record in reader.records() {
         let record = record.map_err(csv_error)?;
-        each(&Cells { path, columns, places: &places, record: &record })?;
+        let cells: Vec<&str> = places.iter().map(|&place| record.get(place).unwrap_or_default()).collect();
+        let line = record.position().map_or(0, csv::Position::line);
+        rows.push(table.row(&cells, names).map_err(|bad| LookupError::row(path, line, bad))?);
     }
     Ok(())
+}
+
+impl LookupError {
+    fn row(path: &Path, line: u64, bad: BadRow) -> Self {
+        match bad {
+            BadRow::Collision(collision) => collision.into(),
+            bad => LookupError::BadRow { path: path.to_owned(), line, bad },
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataflows::model::ids::Name;
+    use dataflows::model::ids::{Id, Name};
+    use dataflows::model::lookups::{AttributionRule, Model};
+    use dataflows::model::time::Millis;
 
     fn load_from(files: &[(&str, &str)]) -> Result<Vec<LookupRow>, LookupError> {
         let dir = tempfile::tempdir().expect("temporary directory");

@@ -1,4 +1,4 @@
-//! Avro object container files.
+//! Avro: object container files, and single records behind a known schema ([`DatumDecoder`]).
 //!
 //! ```text
 //! header ─ sync ─ [count size data] ─ sync ─ [count size data] ─ sync …
@@ -8,6 +8,7 @@
 //! A block that can't be read costs one reject; reading goes on behind the next sync marker.
 
 mod container;
+mod datum;
 mod plan;
 
 use std::io::Read;
@@ -22,6 +23,8 @@ use super::layout::{Field, Layout};
 use super::reject::{Origin, Position, Reject, payload};
 use super::{Batch, DecodeError};
 use crate::names::SharedNames;
+
+pub use datum::{DatumDecoder, WriterSchema};
 
 /// Reads the blocks of a range of one file.
 #[derive(Debug)]
@@ -131,28 +134,8 @@ impl AvroReader {
                 break;
             }
             let record = &block.data[block.at..cursor.at()];
-            let decoded = match self.feed {
-                Feed::BidRequests if sink.slots.get(Field::Bids).is_missing() => {
-                    Err(Fault::new(Reason::MissingField, "bids is required, but absent").into())
-                }
-                Feed::BidRequests => self.rules.bids(&sink.slots, &sink.bids, batch),
-                feed => self.rules.record(feed, &sink.slots, batch),
-            };
-            match decoded {
-                Ok(()) => {}
-                Err(Refusal::Fatal(error)) => return Err(error),
-                Err(Refusal::Fault(Fault { reason, hint })) => batch.rejects.push(Reject {
-                    feed: self.feed,
-                    reason,
-                    origin: Origin {
-                        file: self.file.clone(),
-                        position: Position::Block { offset: block.offset, record: block.record },
-                    },
-                    ts: self.rules.time_if_any(&sink.slots),
-                    payload: payload(record),
-                    hint,
-                }),
-            }
+            let position = Position::Block { offset: block.offset, record: block.record };
+            accept(self.feed, &self.rules, &sink, record, (&self.file, position), batch)?;
             block.at = cursor.at();
             block.record += 1;
             block.left -= 1;
@@ -165,6 +148,34 @@ impl AvroReader {
             self.damaged(batch, "the block holds more than its records");
         }
         Ok(())
+    }
+}
+
+/// The event of a record that was read into `sink`, or its reject.
+fn accept(
+    feed: Feed,
+    rules: &Rules,
+    sink: &Sink<'_>,
+    record: &[u8],
+    (file, position): (&Arc<str>, Position),
+    batch: &mut Batch,
+) -> Result<(), DecodeError> {
+    let decoded = match feed {
+        Feed::BidRequests if sink.slots.get(Field::Bids).is_missing() => {
+            Err(Fault::new(Reason::MissingField, "bids is required, but absent").into())
+        }
+        Feed::BidRequests => rules.bids(&sink.slots, &sink.bids, batch),
+        feed => rules.record(feed, &sink.slots, batch),
+    };
+    match decoded {
+        Ok(()) => Ok(()),
+        Err(Refusal::Fatal(error)) => Err(error),
+        Err(Refusal::Fault(Fault { reason, hint })) => {
+            let origin = Origin { file: file.clone(), position };
+            let ts = rules.time_if_any(&sink.slots);
+            batch.rejects.push(Reject { feed, reason, origin, ts, payload: payload(record), hint });
+            Ok(())
+        }
     }
 }
 

@@ -40,7 +40,7 @@ fn read_splits(splits: Vec<Split>, events_max: usize) -> Read {
         }
         assert_eq!(all.bytes, bytes, "a split stands for its size");
     }
-    let Batch { bids, impressions, clicks, conversions, rejects, bytes } = all;
+    let Batch { bids, impressions, clicks, conversions, rejects, bytes, .. } = all;
     let (bids, impressions) = (bids.len(), impressions.len());
     Read { bids, impressions, clicks: clicks.len(), conversions: conversions.len(), rejects, bytes }
 }

@@ -1,0 +1,71 @@
+//! A lookup table as a compacted topic: for each key the last row, and what a new message changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dataflows::model::lookups::LookupRow;
+
+use crate::config::LookupTopic;
+use crate::formats::lookup::{BadRow, RowFormat, Table};
+use crate::formats::reject::payload;
+use crate::formats::{Batch, DecodeError, LookupFault, Origin, Position};
+use crate::names::SharedNames;
+
+/// The rows in force, by the keys of their messages. Reading the topic again from its beginning
+/// rebuilds it; two keys may hold equal rows, which then count twice until one is withdrawn.
+#[derive(Debug)]
+pub struct LookupRows {
+    table: Table,
+    format: RowFormat,
+    names: SharedNames,
+    rows: HashMap<Box<[u8]>, LookupRow>,
+}
+
+impl LookupRows {
+    /// An empty table.
+    pub fn new(topic: &LookupTopic, names: SharedNames) -> Self {
+        Self { table: topic.table, format: topic.format, names, rows: HashMap::new() }
+    }
+
+    /// Takes a message in: the changes it makes, or a fault, after which the row before stays.
+    ///
+    /// # Errors
+    /// Only when two names share a key.
+    pub fn message(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        topic: &Arc<str>,
+        position: Position,
+        batch: &mut Batch,
+    ) -> Result<(), DecodeError> {
+        let Some(key) = key else {
+            fault(topic, position, value, "a message of a lookup table needs a key", batch);
+            return Ok(());
+        };
+        let row = match value.map(|value| self.table.message(self.format, value, &self.names)).transpose() {
+            Ok(row) => row,
+            Err(BadRow::Collision(collision)) => return Err(collision.into()),
+            Err(bad) => {
+                fault(topic, position, value, &bad.to_string(), batch);
+                return Ok(());
+            }
+        };
+        let before = match row {
+            Some(row) => self.rows.insert(key.into(), row),
+            None => self.rows.remove(key),
+        };
+        if before != row {
+            batch.lookups.extend(before.map(|row| (row, -1)));
+            batch.lookups.extend(row.map(|row| (row, 1)));
+        }
+        Ok(())
+    }
+}
+
+/// Records that a row could not be taken in.
+pub fn fault(topic: &Arc<str>, position: Position, row: Option<&[u8]>, hint: &str, batch: &mut Batch) {
+    let origin = Origin { file: Arc::clone(topic), position };
+    let payload = payload(row.unwrap_or_default());
+    batch.lookup_faults.push(LookupFault { origin, payload, hint: hint.to_owned() });
+}

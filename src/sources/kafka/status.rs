@@ -1,0 +1,54 @@
+//! What is known about the brokers, for metrics; each change is logged once.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// How a source stands.
+#[derive(Clone, Debug, Default)]
+pub struct SourceState {
+    /// Since when no broker can be reached; reading resumes by itself.
+    pub brokers_down_since: Option<Instant>,
+    /// How many partitions wait for the schema registry.
+    pub waiting_for_registry: usize,
+    /// The last thing that went wrong, whether or not it is over.
+    pub last_error: Option<String>,
+}
+
+/// The part of the state that the client's own threads report.
+#[derive(Debug, Default)]
+pub struct Status(Mutex<SourceState>);
+
+impl Status {
+    /// Every broker is lost.
+    pub fn down(&self, what: &str) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last_error = Some(what.to_owned());
+        if state.brokers_down_since.is_none() {
+            state.brokers_down_since = Some(Instant::now());
+            tracing::warn!(error = what, "no Kafka broker can be reached; reading resumes when one can");
+        }
+    }
+
+    /// A broker answered.
+    pub fn up(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = state.brokers_down_since.take() {
+            tracing::info!(seconds = since.elapsed().as_secs(), "Kafka can be reached again");
+        }
+    }
+
+    /// Something went wrong that the client mends by itself. Logged when it is not what went wrong
+    /// last.
+    pub fn trouble(&self, what: String) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.last_error.as_ref() != Some(&what) {
+            tracing::warn!(error = %what, "trouble with Kafka");
+            state.last_error = Some(what);
+        }
+    }
+
+    /// How things stand.
+    pub fn state(&self) -> SourceState {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
