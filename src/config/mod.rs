@@ -1,12 +1,14 @@
 //! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
 //! program needs). Every default is in the embedded `config/default.toml`.
 
+pub mod clickhouse;
 mod locate;
 mod raw;
 mod validate;
 
 use std::path::{Path, PathBuf};
 
+use self::clickhouse::ClickHouseConfig;
 use crate::formats::layout::Layout;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -18,6 +20,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// How a replay runs.
     pub replay: ReplayConfig,
+    /// Where the tables go when the job runs live.
+    pub clickhouse: ClickHouseConfig,
 }
 
 /// Where the feeds are and how they are written.
@@ -98,13 +102,14 @@ impl Config {
         Self::parse(&file.display().to_string(), &text)
     }
 
-    /// The configuration that results from a file, defaults included, as TOML.
+    /// The configuration that results from a file, defaults included, as TOML. A password is covered.
     pub fn effective(file: &Path) -> Result<String, ConfigError> {
         Self::load(Some(file))?;
         let own = std::fs::read_to_string(file)
             .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
         let mut all: toml::Table = toml::from_str(DEFAULTS).unwrap_or_default();
         merge(&mut all, toml::from_str(&own).unwrap_or_default());
+        clickhouse::cover(&mut all);
         Ok(all.to_string())
     }
 

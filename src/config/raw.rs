@@ -14,7 +14,7 @@ macro_rules! raw {
 
 raw! {
     /// The file.
-    Config { sources: Sources, limits: Limits, replay: Replay }
+    Config { sources: Sources, limits: Limits, replay: Replay, clickhouse: ClickHouse }
 
     /// `[sources]`
     Sources { impressions: Source<ImpressionFields>, events: Events, bid_requests: Source<BidFields>, history: History }
@@ -24,6 +24,14 @@ raw! {
 
     /// `[replay]`
     Replay { workers: usize, epoch_events: usize }
+
+    /// `[clickhouse]`
+    ClickHouse {
+        url: String, database: String, user: String, password: String, lz4: bool,
+        emission_interval_ms: u64, insert_rows_max: usize, insert_bytes_max: usize,
+        queue_bytes_max: usize, connect_timeout_ms: u64, request_timeout_ms: u64, retry_min_ms: u64,
+        retry_max_ms: u64,
+    }
 
     /// `[sources.history]`
     History { bids: Vec<String>, impressions: Vec<String>, clicks: Vec<String>, conversions: Vec<String> }

@@ -16,7 +16,8 @@ pub struct Wrong {
     pub expected: String,
 }
 
-fn wrong<T>(key: impl Into<String>, expected: impl Into<String>) -> Result<T, Wrong> {
+/// Refuses a setting.
+pub fn wrong<T>(key: impl Into<String>, expected: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { key: key.into(), expected: expected.into() })
 }
 
@@ -59,6 +60,7 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
             line_bytes_max: raw.limits.max_line_bytes,
         },
         replay: ReplayConfig { workers: raw.replay.workers, epoch_events: raw.replay.epoch_events },
+        clickhouse: super::clickhouse::validate(raw.clickhouse)?,
     })
 }
 
