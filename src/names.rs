@@ -5,6 +5,7 @@
 //! no longer be told apart.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dataflows::model::ids::{Id, Name, Packed, Route};
@@ -13,6 +14,28 @@ use xxhash_rust::xxh3::Xxh3Builder;
 const SHARDS: usize = 64;
 
 type Table<K> = HashMap<K, Box<str>, Xxh3Builder>;
+
+/// A map from names that is read once for each row of a table.
+pub type NameMap<T> = HashMap<Name, T, BuildHasherDefault<NameHasher>>;
+
+/// Hashes a name, which is one number, by one multiplication.
+#[derive(Clone, Debug, Default)]
+pub struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.0 ^ number ^ 0xe703_7ed1_a0b4_28db) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Two texts were found to share a key.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::generate::{Format, Plan};
-use crate::runtime::publish::TableFormat;
+use crate::sinks::table_file::TableFormat;
 
 /// Exact, incremental numbers for ad traffic.
 ///

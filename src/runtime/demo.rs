@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 use dataflows::model::ids::Name;
 use dataflows::model::lookups::{AttributionRule, LookupRow, Model};
 use dataflows::model::measures::Measures;
-use dataflows::snapshot::sums;
+use dataflows::snapshot;
 use differential_dataflow::difference::Semigroup;
 use timely::worker::Worker;
 
 use super::job::{Counts, Job};
-use super::parts::Parts;
-use super::publish::{Publisher, TableFormat};
-use super::replay::{ReplayError, Replayed, publish, write_rejects, write_report};
+use super::publish::{Publication, Totals};
+use super::replay::{ReplayError, Replayed, write_rejects, write_report};
+use super::report::{RunReport, feeds};
 use crate::config::Config;
 use crate::formats::Batch;
 use crate::names::Names;
 use crate::sinks::directory::PendingDirectory;
-use crate::sinks::order::NameOrder;
+use crate::sinks::table_file::TableFormat;
 use crate::sources::files::{Split, SplitReader, discover, plan};
 use crate::sources::lookups;
 
@@ -59,20 +59,21 @@ pub fn demo(
     let rows = lookups::load(feeds_dir, &names)?;
     let files = discover(feeds_dir, &config.sources)?;
     let splits = plan(&files);
-    let script = Script {
+    let script = Arc::new(Script {
         bytes: splits.iter().map(|split| split.bytes).sum(),
         lanes: Mutex::new(lanes(splits)),
         rows,
         config: config.clone(),
         names: Arc::clone(&names),
+        publication: Publication::new(&directory, TableFormat::Csv, &names, 1)?,
         rejects: directory.path().join("rejects.jsonl"),
-    };
+    });
     let input = (files.len(), script.bytes);
     let (sender, frames): (Sender<Frame>, Receiver<Frame>) = channel();
-    let sender = Mutex::new(Some(sender));
+    let (sender, theirs) = (Mutex::new(Some(sender)), Arc::clone(&script));
     let guards = timely::execute(timely::Config::process(1), move |worker| {
         let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).take();
-        run(worker, &script, &mut |frame| {
+        run(worker, &theirs, &mut |frame| {
             // A closed channel only means that nobody watches any more.
             let _ = sender.as_ref().map(|sender| sender.send(frame));
         })
@@ -80,15 +81,13 @@ pub fn demo(
     .map_err(ReplayError::Worker)?;
     frames.iter().for_each(|frame| show(&frame));
     let result = guards.join().into_iter().next().unwrap_or_else(|| Err("no worker".to_owned()));
-    let (counts, part) = result.map_err(ReplayError::Worker)??;
+    let (counts, totals) = result.map_err(ReplayError::Worker)??;
 
-    let order = NameOrder::new(&names);
-    let publisher =
-        Publisher { directory: &directory, format: TableFormat::Csv, names: &names, order: &order };
-    let (mut report, top) = publish(publisher, &counts, vec![part], 1, input)?;
+    let feeds = feeds(&totals.quality, &counts)?;
+    let mut report = RunReport::new(1, input, feeds, &counts, script.publication.finish()?);
     report.took(started.elapsed());
     write_report(&directory, &report)?;
-    Ok(Replayed { report, top, output: directory.publish()? })
+    Ok(Replayed { report, top: totals.campaigns.largest(&names), output: directory.publish()? })
 }
 
 struct Script {
@@ -97,6 +96,7 @@ struct Script {
     rows: Vec<LookupRow>,
     config: Config,
     names: Arc<Names>,
+    publication: Publication,
     rejects: PathBuf,
 }
 
@@ -151,7 +151,7 @@ fn run(
     worker: &mut Worker,
     script: &Script,
     show: &mut dyn FnMut(Frame),
-) -> Result<(Counts, Parts), ReplayError> {
+) -> Result<(Counts, Totals), ReplayError> {
     let fail = |source| ReplayError::Output { file: "rejects.jsonl", source };
     let mut rejects = BufWriter::new(std::fs::File::create(&script.rejects).map_err(fail)?);
     let mut lanes = script.lanes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +171,7 @@ fn run(
         let latency = closing.elapsed();
         let mut totals = Measures::default();
         let table = &mut job.outputs().performance_minute;
-        sums(table, epoch, |_, measures| totals.plus_equals(&measures));
+        snapshot::rows(table, epoch).for_each(|(_, measures)| totals.plus_equals(&measures));
         let events = job.counts().kinds.iter().sum();
         show(Frame { epoch, events, totals, latency, note });
     }
@@ -179,8 +179,7 @@ fn run(
     job.advance_to(Job::LAST);
     job.catch_up(worker, || false);
     let counts = job.counts().clone();
-    let order = NameOrder::new(&script.names);
-    Ok((counts, job.finish(worker, &script.names, &order)))
+    Ok((counts, job.finish(worker, &script.publication, || false)?))
 }
 
 /// What happens to the lookups in the course of the day; all is withdrawn before it ends.

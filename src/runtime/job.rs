@@ -9,10 +9,9 @@ use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
 use dataflows::model::time::{Epoch, EventTime, Minute};
 use timely::worker::Worker;
 
-use super::parts::Parts;
+use super::publish::{Publication, Totals};
 use crate::formats::Batch;
-use crate::names::Names;
-use crate::sinks::order::NameOrder;
+use crate::sinks::table_file::PublishError;
 
 /// How long an idle worker sleeps before it asks again whether the run was stopped.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -83,7 +82,33 @@ pub struct Job {
     outputs: Outputs,
     epoch: Epoch,
     counts: Counts,
-    arrived: HashMap<QualityKey, isize>,
+    arrived: Arrived,
+}
+
+/// Counts of the present epoch.
+#[derive(Default)]
+struct Arrived {
+    counts: HashMap<QualityKey, isize>,
+    /// The key counted last, and its count beside `counts`: records come in order of time, more
+    /// or less, so that most have the key of the one before.
+    latest: Option<(QualityKey, isize)>,
+}
+
+impl Arrived {
+    fn count(&mut self, key: QualityKey) {
+        match &mut self.latest {
+            Some((latest, count)) if *latest == key => *count += 1,
+            latest => {
+                if let Some((key, count)) = latest.replace((key, 1)) {
+                    *self.counts.entry(key).or_insert(0) += count;
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = (QualityKey, isize)> {
+        self.counts.drain().chain(self.latest.take())
+    }
 }
 
 impl Job {
@@ -96,7 +121,7 @@ impl Job {
         if worker.index() == 0 {
             lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
         }
-        Self { inputs, outputs, epoch: 0, counts: Counts::default(), arrived: HashMap::new() }
+        Self { inputs, outputs, epoch: 0, counts: Counts::default(), arrived: Arrived::default() }
     }
 
     /// Takes a batch into the present epoch.
@@ -136,7 +161,7 @@ impl Job {
 
     fn arrive(&mut self, feed: Feed, ts: Option<EventTime>, what: Quality) {
         let minute = ts.map_or(Minute(0), EventTime::minute);
-        *self.arrived.entry(QualityKey { minute, feed, what }).or_insert(0) += 1;
+        self.arrived.count(QualityKey { minute, feed, what });
     }
 
     /// Ends the present epoch on this worker and starts `epoch`.
@@ -177,15 +202,20 @@ impl Job {
         &mut self.outputs
     }
 
-    /// Ends the job and takes out this worker's part of every table, as of before the present
-    /// epoch. The caller has caught up.
-    pub fn finish(self, worker: &mut Worker, names: &Names, order: &NameOrder) -> Parts {
+    /// Ends the job and publishes this worker's part of every table, as of before the present
+    /// epoch, together with the other workers. The caller has caught up.
+    pub fn finish(
+        self,
+        worker: &mut Worker,
+        publication: &Publication,
+        stopped: impl Fn() -> bool,
+    ) -> Result<Totals, PublishError> {
         let Self { inputs, outputs, epoch, .. } = self;
-        // The graphs' own state goes first: the rows that are taken out need its room.
+        // The graphs' own state goes first: what is made of the rows needs its room.
         drop(inputs);
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
-        Parts::take(outputs, epoch - 1, names, order)
+        publication.contribute(worker.index(), outputs, epoch - 1, &stopped)
     }
 }

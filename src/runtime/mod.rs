@@ -1,10 +1,13 @@
 //! The only room that sees both sides: sources feed the graphs, and sinks read them.
 
+mod assembly;
+mod crew;
 pub mod demo;
 pub mod job;
-pub mod parts;
 pub mod progress;
 pub mod publish;
 pub mod replay;
 pub mod report;
+mod rows;
+mod table;
 pub mod top;

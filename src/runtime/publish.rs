@@ -1,150 +1,199 @@
-//! Writes finished tables as files.
+//! Takes the tables out of the traces and writes them, all workers together.
+//!
+//! ```text
+//!   traces of each worker ─▶ chunks of rows ─▶ assembly ─▶ whole pieces ─▶ crew
+//!                                                                           │ any worker
+//!   files, in order ◀─ pieces as lines or row groups ◀─ put in order ◀──────┘
+//! ```
+//!
+//! A worker reads its traces, which are freed while they are read, table by table and window by
+//! window. All that is in memory besides are the pieces that are being worked on.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::thread;
+use std::sync::{Arc, OnceLock};
 
-use super::parts::{Parts, Windows};
-use super::report::TableReport;
+use dataflows::graphs::catalogue::Outputs;
+use dataflows::model::time::Epoch;
+use dataflows::snapshot::take;
+
+use super::crew::{Crew, Shift};
+use super::report::{QualityTotals, TableReport};
+use super::rows::{paths, qualities, sums};
+use super::table::Table;
+use super::top::Campaigns;
 use crate::names::Names;
-use crate::sinks::cells::Digest;
-use crate::sinks::directory::{DirectoryError, PendingDirectory};
-use crate::sinks::order::NameOrder;
-use crate::sinks::parquet::ParquetTable;
-use crate::sinks::tables::TableRow;
-use crate::sinks::text::CsvTable;
+use crate::sinks::directory::PendingDirectory;
+use crate::sinks::table_file::{PublishError, TableFormat};
+use crate::sinks::tables::{
+    AttributionHour, ConversionPath, PerformanceHour, PerformanceMinute, QualityMinute, ReachDay, SupplyHour,
+    TableRow,
+};
+use crate::sinks::texts::Texts;
 
-/// The format of table files.
-#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
-pub enum TableFormat {
-    /// Comma-separated text with a header.
-    #[default]
-    Csv,
-    /// Parquet, zstd-compressed.
-    Parquet,
+/// Rows that a worker brings at a time.
+const CHUNK_ROWS: usize = 4096;
+
+/// A piece to put in order, encode and write.
+type Task = Box<dyn FnOnce(&Texts) -> Result<(), PublishError> + Send>;
+
+/// The files of all tables, to which every worker contributes.
+pub struct Publication {
+    names: Arc<Names>,
+    texts: OnceLock<Texts>,
+    crew: Crew<Task>,
+    performance_minute: Arc<Table<PerformanceMinute>>,
+    performance_hour: Arc<Table<PerformanceHour>>,
+    attribution_hour: Arc<Table<AttributionHour>>,
+    reach_day: Arc<Table<ReachDay>>,
+    supply_hour: Arc<Table<SupplyHour>>,
+    quality_minute: Arc<Table<QualityMinute>>,
+    conversion_paths: Arc<Table<ConversionPath>>,
 }
 
-/// Why tables can't be written.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// The output directory.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The file system refused.
-    #[error("can't write table {table}; is the disk full?")]
-    Io {
-        /// The table.
-        table: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The Parquet writer refused.
-    #[error("can't write table {table} as Parquet")]
-    Parquet {
-        /// The table.
-        table: &'static str,
-        /// Why.
-        source: parquet::errors::ParquetError,
-    },
+/// What the rows of a worker amount to.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// What became of the records.
+    pub quality: QualityTotals,
+    /// What each campaign amounts to.
+    pub campaigns: Campaigns,
 }
 
-/// What a published table is made with.
-#[derive(Copy, Clone)]
-pub struct Publisher<'a> {
-    /// Where the files go.
-    pub directory: &'a PendingDirectory,
-    /// The format of the files.
-    pub format: TableFormat,
-    /// The texts of the keys.
-    pub names: &'a Names,
-    /// The order of the names.
-    pub order: &'a NameOrder,
+impl Totals {
+    /// Adds another worker's.
+    pub fn add(&mut self, other: Totals) {
+        self.quality.add(other.quality);
+        self.campaigns.add(other.campaigns);
+    }
 }
 
-/// The parts of all workers, table by table.
-macro_rules! table {
-    ($parts:expr, $table:ident) => {
-        $parts.iter_mut().map(|part| std::mem::take(&mut part.$table)).collect::<Vec<_>>()
-    };
-}
-
-impl Publisher<'_> {
-    /// Writes every table from the workers' parts.
-    pub fn publish(self, mut parts: Vec<Parts>) -> Result<Vec<TableReport>, PublishError> {
-        let hour = table!(parts, performance_hour);
-        // The hourly table is larger than all others together, so it has a thread to itself.
-        thread::scope(|scope| {
-            let hour = scope.spawn(move || self.write(hour));
-            let mut reports = vec![
-                self.write(table!(parts, performance_minute))?,
-                self.write(table!(parts, attribution_hour))?,
-                self.write(table!(parts, reach_day))?,
-                self.write(table!(parts, supply_hour))?,
-                self.write(table!(parts, quality_minute))?,
-                self.write(table!(parts, conversion_paths))?,
-            ];
-            let hour = hour.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            reports.insert(1, hour);
-            Ok(reports)
+impl Publication {
+    /// Creates the files.
+    pub fn new(
+        directory: &PendingDirectory,
+        format: TableFormat,
+        names: &Arc<Names>,
+        workers: usize,
+    ) -> Result<Self, PublishError> {
+        fn table<R: TableRow>(
+            directory: &PendingDirectory,
+            format: TableFormat,
+            workers: usize,
+        ) -> Result<Arc<Table<R>>, PublishError> {
+            Table::new(directory, format, workers).map(Arc::new)
+        }
+        Ok(Self {
+            names: Arc::clone(names),
+            texts: OnceLock::new(),
+            crew: Crew::new(workers),
+            performance_minute: table(directory, format, workers)?,
+            performance_hour: table(directory, format, workers)?,
+            attribution_hour: table(directory, format, workers)?,
+            reach_day: table(directory, format, workers)?,
+            supply_hour: table(directory, format, workers)?,
+            quality_minute: table(directory, format, workers)?,
+            conversion_paths: table(directory, format, workers)?,
         })
     }
 
-    fn write<R: TableRow>(self, parts: Vec<Windows<R>>) -> Result<TableReport, PublishError> {
-        let name = R::TABLE;
-        let mut digest = Digest::default();
-        let rows =
-            merge(parts, |row| row.key(self.order, self.names)).inspect(|row| digest.add(row, self.names));
-        let io = |source| PublishError::Io { table: name, source };
-        match self.format {
-            TableFormat::Csv => {
-                let mut table = CsvTable::new(self.create::<R>("csv")?, &R::columns());
-                for row in rows {
-                    table.push(&row, self.names).map_err(io)?;
-                }
-                table.finish().map_err(io)?;
+    /// Publishes a worker's share of all tables as of the end of `epoch`, together with the others,
+    /// and returns when all shares are published or the run has `stopped`. All input has been read.
+    pub fn contribute(
+        &self,
+        worker: usize,
+        outputs: Outputs,
+        epoch: Epoch,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<Totals, PublishError> {
+        let mut totals = Totals::default();
+        let Totals { quality, campaigns } = &mut totals;
+        // All input has been read, so all names are known.
+        let texts = self.texts.get_or_init(|| Texts::new(&self.names));
+        let mut hands = Hands { texts, shift: self.crew.start(worker), worker, tables: 0, stopped };
+        // The small tables come first, so that nobody waits for a last large piece of them.
+        hands.bring(&self.conversion_paths, paths(take(outputs.conversion_paths, epoch)))?;
+        let counted = qualities(sums(take(outputs.quality_minute, epoch)));
+        hands.bring(&self.quality_minute, counted.inspect(|row| quality.count(row)))?;
+        hands.bring(&self.attribution_hour, sums(take(outputs.attribution_hour, epoch)))?;
+        hands.bring(&self.reach_day, sums(take(outputs.reach_day, epoch)))?;
+        hands.bring(&self.performance_hour, sums(take(outputs.performance_hour, epoch)))?;
+        let minutes = sums(take(outputs.performance_minute, epoch));
+        hands.bring(&self.performance_minute, minutes.inspect(|row| campaigns.count(row)))?;
+        hands.bring(&self.supply_hour, sums(take(outputs.supply_hour, epoch)))?;
+        hands.help()?;
+        Ok(totals)
+    }
+
+    /// Ends the files, to which all workers have contributed.
+    pub fn finish(&self) -> Result<Vec<TableReport>, PublishError> {
+        Ok(vec![
+            self.performance_minute.finish()?,
+            self.performance_hour.finish()?,
+            self.attribution_hour.finish()?,
+            self.reach_day.finish()?,
+            self.supply_hour.finish()?,
+            self.quality_minute.finish()?,
+            self.conversion_paths.finish()?,
+        ])
+    }
+}
+
+/// A worker at the publication.
+struct Hands<'a> {
+    texts: &'a Texts,
+    shift: Shift<'a, Task>,
+    worker: usize,
+    /// How many tables it has brought its share of.
+    tables: u64,
+    stopped: &'a dyn Fn() -> bool,
+}
+
+impl Hands<'_> {
+    /// Brings this worker's share of a table, in order of the windows.
+    fn bring<R: TableRow>(
+        &mut self,
+        table: &Arc<Table<R>>,
+        rows: impl Iterator<Item = R>,
+    ) -> Result<(), PublishError> {
+        let task = |piece| -> Task {
+            let table = Arc::clone(table);
+            Box::new(move |texts| table.publish(piece, texts))
+        };
+        let mut chunk = Vec::with_capacity(CHUNK_ROWS);
+        for row in rows {
+            chunk.push(row);
+            if chunk.len() < CHUNK_ROWS {
+                continue;
             }
-            TableFormat::Parquet => {
-                let parquet = |source| PublishError::Parquet { table: name, source };
-                let out = BufWriter::new(self.create::<R>("parquet")?);
-                let mut table = ParquetTable::new(out, &R::columns()).map_err(parquet)?;
-                for row in rows {
-                    table.push(&row, self.names).map_err(parquet)?;
-                }
-                table.finish().map_err(parquet)?.flush().map_err(io)?;
+            if self.shift.is_over() || (self.stopped)() {
+                return Ok(());
             }
+            let window = chunk.last().map_or(0, R::window);
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_ROWS));
+            let pieces = table.assembly.add(self.worker, full);
+            self.shift.report(self.tables << 32 | u64::from(window), pieces.into_iter().map(task));
+            self.work()?;
         }
-        Ok(TableReport { table: name, rows: digest.rows(), digest: digest.hex() })
+        self.tables += 1;
+        let pieces =
+            table.assembly.add(self.worker, chunk).into_iter().chain(table.assembly.close(self.worker));
+        self.shift.report(self.tables << 32, pieces.map(task));
+        self.work()
     }
 
-    fn create<R: TableRow>(&self, extension: &str) -> Result<File, PublishError> {
-        Ok(self.directory.create(&format!("{}.{extension}", R::TABLE))?)
+    /// Does tasks as long as it is this worker's turn.
+    fn work(&self) -> Result<(), PublishError> {
+        while let Some(task) = self.shift.task() {
+            task(self.texts)?;
+        }
+        Ok(())
     }
-}
 
-/// Merges sorted parts, of which there are few.
-fn merge<P, R, K: Ord>(parts: Vec<P>, key: impl Fn(&R) -> K) -> impl Iterator<Item = R>
-where
-    P: IntoIterator<Item = R>,
-{
-    let mut parts: Vec<_> = parts.into_iter().map(IntoIterator::into_iter).collect();
-    let mut heads: Vec<Option<(K, R)>> =
-        parts.iter_mut().map(|part| part.next().map(|row| (key(&row), row))).collect();
-    std::iter::from_fn(move || {
-        let least = (0..heads.len())
-            .filter(|&i| heads[i].is_some())
-            .min_by(|&a, &b| heads[a].as_ref().map(|h| &h.0).cmp(&heads[b].as_ref().map(|h| &h.0)))?;
-        let next = parts[least].next().map(|row| (key(&row), row));
-        std::mem::replace(&mut heads[least], next).map(|(_, row)| row)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::merge;
-
-    #[test]
-    fn sorted_parts_merge_into_a_sorted_whole() {
-        let merged: Vec<i32> = merge(vec![vec![1, 4, 9], vec![], vec![2, 3, 10]], |row| *row).collect();
-        assert_eq!(merged, [1, 2, 3, 4, 9, 10]);
+    /// Does tasks until all workers are done.
+    fn help(self) -> Result<(), PublishError> {
+        self.shift.done();
+        while let Some(task) = self.shift.wait(self.stopped) {
+            task(self.texts)?;
+        }
+        Ok(())
     }
 }

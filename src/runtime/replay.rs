@@ -9,23 +9,22 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dataflows::model::lookups::LookupRow;
 use timely::worker::Worker;
 
 use super::job::{Counts, Job, TimeRange};
-use super::parts::Parts;
 use super::progress::{Progress, watch};
-use super::publish::{PublishError, Publisher, TableFormat};
+use super::publish::{Publication, Totals};
 use super::report::{Imbalance, RunReport, feeds};
-use super::top::{CampaignTotals, campaigns};
+use super::top::CampaignTotals;
 use crate::config::Config;
 use crate::formats::{Batch, Reject};
 use crate::names::Names;
 use crate::sinks::directory::{DirectoryError, PendingDirectory};
-use crate::sinks::order::NameOrder;
+use crate::sinks::table_file::{PublishError, TableFormat};
 use crate::sources::files::{SourceError, Split, SplitReader, discover, plan};
 use crate::sources::lookups::{self, LookupError};
 
@@ -107,7 +106,7 @@ struct Shared {
     lookups: Vec<LookupRow>,
     rejects: Mutex<BufWriter<File>>,
     progress: Progress,
-    order: OnceLock<NameOrder>,
+    publication: Publication,
     epoch_events: usize,
     range: TimeRange,
     failure: Mutex<Option<ReplayError>>,
@@ -144,37 +143,22 @@ pub fn replay(config: &Config, options: &Options) -> Result<Replayed, ReplayErro
         lookups: rows,
         rejects: Mutex::new(BufWriter::new(directory.create("rejects.jsonl")?)),
         progress: Progress::default(),
-        order: OnceLock::new(),
+        publication: Publication::new(&directory, options.format, &names, options.workers)?,
         epoch_events: options.epoch_events,
         range: options.range,
         failure: Mutex::new(None),
     });
-    let (counts, parts) = run_workers(&shared, options, input_bytes)?;
+    let (counts, totals) = run_workers(&shared, options, input_bytes)?;
 
-    let order = shared.order.get_or_init(|| NameOrder::new(&names));
-    let publisher = Publisher { directory: &directory, format: options.format, names: &names, order };
-    let (mut report, top) = publish(publisher, &counts, parts, options.workers, (file_count, input_bytes))?;
+    let feeds = feeds(&totals.quality, &counts)?;
+    let tables = shared.publication.finish()?;
+    let mut report = RunReport::new(options.workers, (file_count, input_bytes), feeds, &counts, tables);
     let mut rejects = shared.rejects.lock().unwrap_or_else(PoisonError::into_inner);
     rejects.flush().map_err(|source| ReplayError::Output { file: "rejects.jsonl", source })?;
 
     report.took(started.elapsed());
     write_report(&directory, &report)?;
-    Ok(Replayed { report, top, output: directory.publish()? })
-}
-
-/// Checks that the counts add up, and only then writes the tables. `input` is the number of files
-/// and their bytes.
-pub(super) fn publish(
-    publisher: Publisher,
-    counts: &Counts,
-    parts: Vec<Parts>,
-    workers: usize,
-    (files, bytes): (usize, u64),
-) -> Result<(RunReport, Vec<CampaignTotals>), ReplayError> {
-    let feeds = feeds(parts.iter().flat_map(|part| part.quality_minute.iter()), counts)?;
-    let top = campaigns(&parts, publisher.names);
-    let tables = publisher.publish(parts)?;
-    Ok((RunReport::new(workers, files, bytes, feeds, counts, tables), top))
+    Ok(Replayed { report, top: totals.campaigns.largest(&names), output: directory.publish()? })
 }
 
 /// Writes `run.json`.
@@ -189,13 +173,13 @@ fn run_workers(
     shared: &Arc<Shared>,
     options: &Options,
     input_bytes: u64,
-) -> Result<(Counts, Vec<Parts>), ReplayError> {
+) -> Result<(Counts, Totals), ReplayError> {
     let theirs = Arc::clone(shared);
     let guards = timely::execute(timely::Config::process(options.workers), move |worker| {
         let result = work(worker, &theirs);
         result.unwrap_or_else(|error| {
             theirs.fail(error);
-            (Counts::default(), Parts::default())
+            Default::default()
         })
     })
     .map_err(ReplayError::Worker)?;
@@ -208,20 +192,20 @@ fn run_workers(
         results
     });
     let mut counts = Counts::default();
-    let mut parts = Vec::new();
+    let mut totals = Totals::default();
     for result in results {
-        let (counted, part) = result.map_err(ReplayError::Worker)?;
+        let (counted, totalled) = result.map_err(ReplayError::Worker)?;
         counts.add(&counted);
-        parts.push(part);
+        totals.add(totalled);
     }
     match shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(error) => Err(error),
-        None => Ok((counts, parts)),
+        None => Ok((counts, totals)),
     }
 }
 
-/// One worker: reads until no split is left, then waits for the tables.
-fn work(worker: &mut Worker, shared: &Shared) -> Result<(Counts, Parts), ReplayError> {
+/// One worker: reads until no split is left, waits for the tables, then publishes its part of them.
+fn work(worker: &mut Worker, shared: &Shared) -> Result<(Counts, Totals), ReplayError> {
     let mut job = Job::new(worker, &shared.lookups);
     let mut batch = Batch::default();
     let mut in_epoch = 0;
@@ -246,8 +230,11 @@ fn work(worker: &mut Worker, shared: &Shared) -> Result<(Counts, Parts), ReplayE
     job.advance_to(Job::LAST);
     job.catch_up(worker, || shared.has_failed());
     let counts = job.counts().clone();
-    let order = shared.order.get_or_init(|| NameOrder::new(&shared.names));
-    Ok((counts, job.finish(worker, &shared.names, order)))
+    if shared.has_failed() {
+        return Ok((counts, Totals::default()));
+    }
+    let totals = job.finish(worker, &shared.publication, || shared.has_failed())?;
+    Ok((counts, totals))
 }
 
 fn next_split(shared: &Shared) -> Option<Split> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dataflows::model::reject::{Feed, Reason};
+use dataflows::model::reject::{Feed, Quality, Reason};
 use serde::Serialize;
 
 use super::job::Counts;
@@ -81,11 +81,10 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// The report of a run that has written its tables.
+    /// The report of a run that has written its tables, from so many files of so many bytes.
     pub fn new(
         workers: usize,
-        files: usize,
-        input_bytes: u64,
+        (files, input_bytes): (usize, u64),
         feeds: BTreeMap<&'static str, FeedReport>,
         counts: &Counts,
         tables: Vec<TableReport>,
@@ -113,39 +112,69 @@ impl RunReport {
     }
 }
 
-/// What became of every feed, from the maintained table, held against what the sources counted.
-pub fn feeds<'a>(
-    quality: impl Iterator<Item = &'a QualityMinute>,
-    counts: &Counts,
-) -> Result<BTreeMap<&'static str, FeedReport>, Imbalance> {
-    let mut feeds: BTreeMap<&'static str, FeedReport> =
-        Feed::ALL.into_iter().map(|feed| (feed.as_str(), FeedReport::default())).collect();
-    for row in quality {
-        let feed = feeds.entry(row.feed.as_str()).or_default();
-        let count = |slot: usize| row.counts[slot] as u64;
-        feed.received += count(0);
-        feed.accepted += count(1);
-        feed.duplicate += count(2);
-        feed.rejected += row.rejected() as u64;
-        for (slot, reason) in (3..).zip(Reason::ALL) {
-            if count(slot) > 0 {
-                *feed.rejected_by_reason.entry(reason.as_str()).or_default() += count(slot);
-            }
-        }
-        feed.orphans += count(12);
-        feed.invalid += count(13);
+/// The sums of `quality_minute`.
+#[derive(Debug, Default)]
+pub struct QualityTotals {
+    sums: BTreeMap<Feed, [i64; QualityMinute::COUNTS.len()]>,
+    /// A row that does not add up.
+    off: Option<QualityMinute>,
+}
+
+impl QualityTotals {
+    /// Adds a row.
+    pub fn count(&mut self, row: &QualityMinute) {
+        self.sum(row.feed, &row.counts);
         if !row.adds_up() {
-            return Err(imbalance(row.feed, count(0), feed));
+            self.off.get_or_insert_with(|| row.clone());
         }
     }
+
+    /// Adds what another worker counted.
+    pub fn add(&mut self, other: QualityTotals) {
+        other.sums.iter().for_each(|(feed, counts)| self.sum(*feed, counts));
+        self.off = self.off.take().or(other.off);
+    }
+
+    fn sum(&mut self, feed: Feed, counts: &[i64]) {
+        let sums = self.sums.entry(feed).or_default();
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+}
+
+impl FeedReport {
+    fn new(counts: &[i64; QualityMinute::COUNTS.len()]) -> Self {
+        let count = |what| counts[QualityMinute::slot(what)] as u64;
+        let reasons = Reason::ALL.map(|reason| (reason.as_str(), count(Quality::Rejected(reason))));
+        Self {
+            received: count(Quality::Received),
+            accepted: count(Quality::Accepted),
+            duplicate: count(Quality::Duplicate),
+            rejected: reasons.iter().map(|(_, rejected)| rejected).sum(),
+            rejected_by_reason: reasons.into_iter().filter(|(_, rejected)| *rejected > 0).collect(),
+            orphans: count(Quality::Orphan),
+            invalid: count(Quality::Invalid),
+        }
+    }
+}
+
+/// What became of every feed, from the maintained table, held against what the sources counted.
+pub fn feeds(
+    quality: &QualityTotals,
+    counts: &Counts,
+) -> Result<BTreeMap<&'static str, FeedReport>, Imbalance> {
+    if let Some(row) = &quality.off {
+        return Err(imbalance(row.feed, row.counts[0] as u64, &FeedReport::new(&row.counts)));
+    }
+    let mut feeds = BTreeMap::new();
     for feed in Feed::ALL {
-        let report = &feeds[feed.as_str()];
+        let report = FeedReport::new(&quality.sums.get(&feed).copied().unwrap_or_default());
         let counted = counts.received[feed as usize];
         let rejected: u64 = counts.rejected[feed as usize].iter().sum();
         let total = report.accepted + report.duplicate + report.rejected;
         if (counted, rejected) != (total, report.rejected) {
-            return Err(imbalance(feed, counted, report));
+            return Err(imbalance(feed, counted, &report));
         }
+        feeds.insert(feed.as_str(), report);
     }
     Ok(feeds)
 }
@@ -165,7 +194,6 @@ pub fn peak_memory_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataflows::model::reject::Quality;
     use dataflows::model::time::Minute;
 
     fn row(received: i64, accepted: i64, duplicate: i64, malformed: i64) -> QualityMinute {
@@ -182,9 +210,17 @@ mod tests {
         counts
     }
 
+    fn totals(rows: &[QualityMinute]) -> QualityTotals {
+        let mut totals = QualityTotals::default();
+        rows.iter().for_each(|row| totals.count(row));
+        totals
+    }
+
     #[test]
     fn what_adds_up_is_reported() {
-        let feeds = feeds([row(10, 7, 2, 1)].iter(), &counted(10, 1)).expect("adds up");
+        let mut quality = totals(&[row(6, 4, 2, 0)]);
+        quality.add(totals(&[row(4, 3, 0, 1)]));
+        let feeds = feeds(&quality, &counted(10, 1)).expect("adds up");
         let report = &feeds["impressions"];
         assert_eq!((report.received, report.accepted, report.rejected), (10, 7, 1));
         assert_eq!(report.rejected_by_reason, BTreeMap::from([("malformed", 1)]));
@@ -192,8 +228,10 @@ mod tests {
 
     #[test]
     fn a_lost_record_is_a_loud_error() {
-        assert!(feeds([row(10, 6, 2, 1)].iter(), &counted(10, 1)).is_err(), "lost inside");
-        assert!(feeds([row(9, 6, 2, 1)].iter(), &counted(10, 1)).is_err(), "lost on the way in");
-        assert!(feeds([].into_iter(), &counted(1, 0)).is_err(), "lost altogether");
+        assert!(feeds(&totals(&[row(10, 6, 2, 1)]), &counted(10, 1)).is_err(), "lost inside");
+        assert!(feeds(&totals(&[row(9, 6, 2, 1)]), &counted(10, 1)).is_err(), "lost on the way in");
+        let off = totals(&[row(10, 6, 2, 1), row(10, 8, 2, 1)]);
+        assert!(feeds(&off, &counted(20, 2)).is_err(), "two wrongs make no right");
+        assert!(feeds(&totals(&[]), &counted(1, 0)).is_err(), "lost altogether");
     }
 }

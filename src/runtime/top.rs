@@ -1,13 +1,10 @@
 //! The campaigns people ask about first.
 
-use std::collections::BTreeMap;
-
-use dataflows::model::ids::Name;
 use dataflows::model::measures::Measures;
 use differential_dataflow::difference::Semigroup;
 
-use super::parts::Parts;
-use crate::names::Names;
+use crate::names::{NameMap, Names};
+use crate::sinks::tables::PerformanceMinute;
 
 const SHOWN: usize = 10;
 
@@ -20,17 +17,29 @@ pub struct CampaignTotals {
     pub totals: Measures,
 }
 
-/// The campaigns with the largest spend, largest first.
-pub fn campaigns(parts: &[Parts], names: &Names) -> Vec<CampaignTotals> {
-    let mut totals: BTreeMap<Name, Measures> = BTreeMap::new();
-    for ((_, campaign), measures) in parts.iter().flat_map(|part| part.performance_minute.iter()) {
-        totals.entry(*campaign).or_default().plus_equals(measures);
+/// All that each campaign amounts to.
+#[derive(Debug, Default)]
+pub struct Campaigns(NameMap<Measures>);
+
+impl Campaigns {
+    /// Adds a row.
+    pub fn count(&mut self, ((_, campaign), measures): &PerformanceMinute) {
+        self.0.entry(*campaign).or_default().plus_equals(measures);
     }
-    let mut rows: Vec<_> = totals
-        .into_iter()
-        .map(|(campaign, totals)| CampaignTotals { campaign: names.name_text(campaign), totals })
-        .collect();
-    rows.sort_by(|a, b| (b.totals.spend_micros, &a.campaign).cmp(&(a.totals.spend_micros, &b.campaign)));
-    rows.truncate(SHOWN);
-    rows
+
+    /// Adds what another worker counted.
+    pub fn add(&mut self, other: Campaigns) {
+        for (campaign, measures) in other.0 {
+            self.0.entry(campaign).or_default().plus_equals(&measures);
+        }
+    }
+
+    /// The campaigns with the largest spend, largest first.
+    pub fn largest(self, names: &Names) -> Vec<CampaignTotals> {
+        let totals = |(campaign, totals)| CampaignTotals { campaign: names.name_text(campaign), totals };
+        let mut rows: Vec<_> = self.0.into_iter().map(totals).collect();
+        rows.sort_by(|a, b| (b.totals.spend_micros, &a.campaign).cmp(&(a.totals.spend_micros, &b.campaign)));
+        rows.truncate(SHOWN);
+        rows
+    }
 }

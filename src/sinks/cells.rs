@@ -1,10 +1,6 @@
-//! A row as a sequence of cells, so that each table is written down once and every format (and
-//! the digest) reads it.
+//! A row as a sequence of cells, so that each table is written down once and every format reads it.
 
-use dataflows::model::ids::{Id, Name};
 use xxhash_rust::xxh3::xxh3_128;
-
-use crate::names::Names;
 
 /// What a column holds.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -24,48 +20,67 @@ pub struct Column {
     pub kind: ColumnKind,
 }
 
+/// The text of a cell.
+#[derive(Copy, Clone, Debug)]
+pub struct Text<'a> {
+    /// Its bytes, UTF-8.
+    pub bytes: &'a [u8],
+    /// Whether it stands in CSV as it is, without quotes.
+    pub plain: bool,
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::new(text.as_bytes())
+    }
+}
+
+impl<'a> Text<'a> {
+    /// A text that may need quotes.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, plain: !bytes.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) }
+    }
+
+    /// A word of our own, which needs none.
+    pub fn word(word: &'a str) -> Self {
+        Self { bytes: word.as_bytes(), plain: true }
+    }
+}
+
 /// Receives the cells of rows, column by column.
 pub trait CellSink {
     /// The next cell is an integer.
     fn int(&mut self, value: i64);
     /// The next cell is text.
-    fn text(&mut self, value: &str);
+    fn text(&mut self, text: Text<'_>);
+
+    /// The next cell is the window, which a row mostly shares with the row before it.
+    fn window(&mut self, start_millis: i64) {
+        self.int(start_millis);
+    }
 }
 
-/// A row of a published table.
-pub trait Row {
-    /// The cells, in the order of the table's columns.
-    fn cells(&self, names: &Names, sink: &mut impl CellSink);
-}
-
-/// Gives a name's text to a sink.
-pub fn name(names: &Names, key: Name, sink: &mut impl CellSink) {
-    names.with_name(key, |text| sink.text(text));
-}
-
-/// Gives an id's text to a sink.
-pub fn id(names: &Names, key: Id, sink: &mut impl CellSink) {
-    names.with_id(key, |text| sink.text(text));
-}
-
-/// An order-independent digest of a table: the sum of its rows' 128-bit hashes.
+/// An order-independent digest of a table: the sum of the 128-bit hashes (XXH3) of its rows as
+/// lines of CSV, without their line ends.
 ///
 /// It depends on names and numbers only, so equal tables have equal digests whatever the run,
 /// the format or the number of workers.
-#[derive(Clone, Debug, Default)]
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub struct Digest {
     sum: u128,
     rows: u64,
-    scratch: Vec<u8>,
 }
 
 impl Digest {
     /// Adds one row.
-    pub fn add(&mut self, row: &impl Row, names: &Names) {
-        self.scratch.clear();
-        row.cells(names, &mut Scratch(&mut self.scratch));
-        self.sum = self.sum.wrapping_add(xxh3_128(&self.scratch));
-        self.rows += 1;
+    pub fn add_line(&mut self, line: &[u8]) {
+        self.add(Self { sum: xxh3_128(line), rows: 1 });
+    }
+
+    /// Adds the rows of another part of the table.
+    pub fn add(&mut self, other: Self) {
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.rows += other.rows;
     }
 
     /// Rows added.
@@ -76,19 +91,5 @@ impl Digest {
     /// The digest, as 32 hexadecimal digits.
     pub fn hex(&self) -> String {
         format!("{:032x}", self.sum)
-    }
-}
-
-/// Bytes that no other row has: lengths stand before texts.
-struct Scratch<'a>(&'a mut Vec<u8>);
-
-impl CellSink for Scratch<'_> {
-    fn int(&mut self, value: i64) {
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    fn text(&mut self, value: &str) {
-        self.0.extend_from_slice(&(value.len() as u64).to_le_bytes());
-        self.0.extend_from_slice(value.as_bytes());
     }
 }

@@ -2,8 +2,9 @@
 
 pub mod cells;
 pub mod clickhouse;
+pub mod csv;
 pub mod directory;
-pub mod order;
 pub mod parquet;
+pub mod table_file;
 pub mod tables;
-pub mod text;
+pub mod texts;

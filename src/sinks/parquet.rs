@@ -1,101 +1,162 @@
-//! Tables as Parquet: one row group for every 256 Ki rows, zstd.
+//! Tables as Parquet, zstd-compressed. Row groups are encoded apart from the file, by whoever has
+//! the rows, and then appended to it.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::BufWriter;
 use std::sync::Arc;
 
-use arrow_array::builder::{Int64Builder, StringDictionaryBuilder};
-use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, Int64Array, StringArray};
+use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::Result;
 use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
 
-use super::cells::{CellSink, Column, ColumnKind, Row};
-use crate::names::Names;
+use super::cells::{CellSink, Column, ColumnKind, Text};
 
-const BATCH_ROWS: usize = 1 << 16;
-const ROW_GROUP_ROWS: usize = 1 << 18;
+/// Rows of a row group at most.
+pub const ROW_GROUP_ROWS: usize = 1 << 18;
 
-/// Writes rows as Parquet.
-pub struct ParquetTable<W: Write + Send> {
-    writer: ArrowWriter<W>,
-    schema: SchemaRef,
-    columns: Vec<Cells>,
-    rows: usize,
-}
+/// Rows that are gathered before they are encoded.
+const BATCH_ROWS: usize = 1 << 14;
 
-enum Cells {
-    Int(Int64Builder),
-    Text(StringDictionaryBuilder<Int32Type>),
-}
+/// An encoded row group.
+pub type RowGroup = Vec<ArrowColumnChunk>;
 
-impl<W: Write + Send> ParquetTable<W> {
-    /// Starts a table.
-    pub fn new(out: W, columns: &[Column]) -> Result<Self> {
+/// A Parquet file that row groups are appended to.
+pub struct ParquetFile(SerializedFileWriter<BufWriter<File>>);
+
+impl ParquetFile {
+    /// Starts a file, and tells how its row groups are encoded.
+    pub fn new(out: File, columns: &[Column]) -> Result<(Self, RowGroupEncoder)> {
         let text = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         let fields = columns.iter().map(|column| match column.kind {
             ColumnKind::Int => Field::new(column.name, DataType::Int64, false),
             ColumnKind::Text => Field::new(column.name, text(), false),
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .build();
-        let writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties))?;
-        let columns = columns
-            .iter()
-            .map(|column| match column.kind {
-                ColumnKind::Int => Cells::Int(Int64Builder::with_capacity(BATCH_ROWS)),
-                ColumnKind::Text => Cells::Text(StringDictionaryBuilder::new()),
-            })
-            .collect();
-        Ok(Self { writer, schema, columns, rows: 0 })
+        let properties =
+            WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+        let writer = ArrowWriter::try_new(BufWriter::new(out), Arc::clone(&schema), Some(properties))?;
+        let (writer, factory) = writer.into_serialized_writer()?;
+        Ok((Self(writer), RowGroupEncoder { factory, schema }))
     }
 
-    /// Adds a row.
-    pub fn push(&mut self, row: &impl Row, names: &Names) -> Result<()> {
-        row.cells(names, &mut Cursor { columns: &mut self.columns, at: 0 });
+    /// Appends a row group.
+    pub fn append(&mut self, group: RowGroup) -> Result<()> {
+        let mut writer = self.0.next_row_group()?;
+        for column in group {
+            column.append_to_row_group(&mut writer)?;
+        }
+        writer.close()?;
+        Ok(())
+    }
+
+    /// Writes the footer.
+    pub fn finish(&mut self) -> Result<()> {
+        self.0.finish()?;
+        Ok(self.0.flush()?)
+    }
+}
+
+/// Makes the row groups of one file.
+pub struct RowGroupEncoder {
+    factory: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+}
+
+impl RowGroupEncoder {
+    /// Starts a row group.
+    pub fn start(&self) -> Result<RowGroupBuilder<'_>> {
+        let cells = self.schema.fields().iter().map(|field| match field.data_type() {
+            DataType::Int64 => Cells::Int(Vec::with_capacity(BATCH_ROWS)),
+            _ => Cells::Text { ends: vec![0], bytes: Vec::new() },
+        });
+        Ok(RowGroupBuilder {
+            schema: &self.schema,
+            writers: self.factory.create_column_writers(0)?,
+            columns: cells.collect(),
+            next: 0,
+            rows: 0,
+        })
+    }
+}
+
+/// A row group in the making.
+pub struct RowGroupBuilder<'a> {
+    schema: &'a Schema,
+    writers: Vec<ArrowColumnWriter>,
+    columns: Vec<Cells>,
+    /// The column of the next cell.
+    next: usize,
+    rows: usize,
+}
+
+enum Cells {
+    Int(Vec<i64>),
+    Text { ends: Vec<i32>, bytes: Vec<u8> },
+}
+
+impl Cells {
+    /// The cells as an array; leaves none behind.
+    fn finish(&mut self) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Int(cells) => {
+                let cells = std::mem::replace(cells, Vec::with_capacity(BATCH_ROWS));
+                Arc::new(Int64Array::from(cells))
+            }
+            Self::Text { ends, bytes } => {
+                let ends = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0])));
+                Arc::new(StringArray::try_new(ends, std::mem::take(bytes).into(), None)?)
+            }
+        })
+    }
+}
+
+impl RowGroupBuilder<'_> {
+    /// Ends the present row.
+    pub fn end_row(&mut self) -> Result<()> {
+        self.next = 0;
         self.rows += 1;
         if self.rows == BATCH_ROWS { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {
-        let arrays = self.columns.iter_mut().map(|column| match column {
-            Cells::Int(cells) => Arc::new(cells.finish()) as ArrayRef,
-            Cells::Text(cells) => Arc::new(cells.finish()) as ArrayRef,
-        });
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect())?;
         self.rows = 0;
-        self.writer.write(&batch)
+        let columns = self.schema.fields().iter().zip(&mut self.columns);
+        for ((field, cells), writer) in columns.zip(&mut self.writers) {
+            for leaf in compute_leaves(field, &cells.finish()?)? {
+                writer.write(&leaf)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Writes what is left, and the footer; gives back what was written to.
-    pub fn finish(mut self) -> Result<W> {
+    /// Encodes what is left.
+    pub fn finish(mut self) -> Result<RowGroup> {
         self.flush()?;
-        self.writer.into_inner()
+        self.writers.into_iter().map(ArrowColumnWriter::close).collect()
     }
 }
 
-struct Cursor<'a> {
-    columns: &'a mut [Cells],
-    at: usize,
-}
-
-impl CellSink for Cursor<'_> {
+impl CellSink for RowGroupBuilder<'_> {
     fn int(&mut self, value: i64) {
-        if let Cells::Int(cells) = &mut self.columns[self.at] {
-            cells.append_value(value);
+        if let Cells::Int(cells) = &mut self.columns[self.next] {
+            cells.push(value);
         }
-        self.at += 1;
+        self.next += 1;
     }
 
-    fn text(&mut self, value: &str) {
-        if let Cells::Text(cells) = &mut self.columns[self.at] {
-            cells.append_value(value);
+    fn text(&mut self, text: Text<'_>) {
+        if let Cells::Text { ends, bytes } = &mut self.columns[self.next] {
+            bytes.extend_from_slice(text.bytes);
+            ends.push(bytes.len() as i32);
         }
-        self.at += 1;
+        self.next += 1;
     }
 }

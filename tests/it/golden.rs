@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use advertisex::config::Config;
 use advertisex::runtime::job::TimeRange;
-use advertisex::runtime::publish::TableFormat;
 use advertisex::runtime::replay::{Options, Replayed, replay};
+use advertisex::sinks::table_file::TableFormat;
 use apache_avro::{Reader, Writer};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

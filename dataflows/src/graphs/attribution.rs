@@ -13,10 +13,12 @@
 //! that comes late changes the paths of its user's conversions with that advertiser, no others.
 //! *Rules*: a changed rule re-evaluates the conversions of the advertisers it speaks of.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{Id, Name};
-use crate::model::lookups::{Attribution as Settings, LookupRow, Lookups, Model};
+use crate::model::lookups::{Attribution as Settings, Lookups, Model, Subject};
 use crate::model::measures::Credit;
 use crate::model::money::Micros;
 use crate::model::time::{EventTime, Hour, Millis, Minute};
@@ -71,6 +73,7 @@ impl GroupRule for Attribution {
     type SecondDiff = Credit;
     type Third = (Id, Booked);
     type ThirdDiff = isize;
+    const NEEDS_RIGHT: bool = true;
 
     fn worth(
         &self,
@@ -91,12 +94,8 @@ impl GroupRule for Attribution {
         }
     }
 
-    fn depends_on(&self, row: &LookupRow, (_, advertiser): &(Id, Name), _: &ConversionAt) -> bool {
-        match row {
-            LookupRow::GlobalRule(_) => true,
-            LookupRow::AdvertiserRule(of, _) => of == advertiser,
-            _ => false,
-        }
+    fn depends_on(&self, changed: &HashSet<Subject>, key: &(Id, Name), _: &ConversionAt) -> bool {
+        changed.contains(&Subject::Advertisers) || changed.contains(&Subject::Advertiser(key.1))
     }
 }
 

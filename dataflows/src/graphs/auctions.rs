@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::events::{Bid, Country, Device, Placed};
 use crate::model::ids::{Id, Name, Route, mix};
-use crate::model::lookups::{LookupRow, Lookups};
+use crate::model::lookups::Lookups;
 use crate::model::measures::{Measures, Supply};
 use crate::model::reject::{Feed, QualityKey};
 use crate::model::time::{Hour, Minute};
@@ -39,6 +39,13 @@ pub struct SupplyKey {
 }
 
 impl Route for SupplyKey {
+    const LEAD_BITS: u32 = 32 + 16 + 8 + Name::LEAD_BITS;
+
+    fn lead(&self) -> u128 {
+        let Self { hour, country, device, site } = *self;
+        hour.lead() | u128::from(country.code()) << 80 | (device as u128) << 72 | site.lead() >> 56
+    }
+
     fn route(&self) -> u64 {
         mix(self.hour.route() ^ self.site.route())
     }
@@ -92,9 +99,5 @@ impl GroupRule for Auctions {
                 lanes.second.give((*won).into(), Supply { wins: *count as i64, ..Supply::default() });
             }
         }
-    }
-
-    fn depends_on(&self, _: &LookupRow, _: &Id, _: &Bid) -> bool {
-        false
     }
 }

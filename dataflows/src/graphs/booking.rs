@@ -7,7 +7,7 @@
 
 use crate::model::events::{Impression, Placed};
 use crate::model::ids::Id;
-use crate::model::lookups::{LookupRow, Lookups};
+use crate::model::lookups::Lookups;
 use crate::model::measures::Measures;
 use crate::model::time::Minute;
 use crate::operators::regroup::{GroupRule, Lanes};
@@ -28,6 +28,7 @@ impl GroupRule for Booking {
     type SecondDiff = isize;
     type Third = ();
     type ThirdDiff = isize;
+    const NEEDS_RIGHT: bool = true;
 
     fn worth(
         &self,
@@ -49,9 +50,5 @@ impl GroupRule for Booking {
             };
             lanes.first.give(Placed::new(booked.minute, &impression.dims), measures);
         }
-    }
-
-    fn depends_on(&self, _: &LookupRow, _: &Id, _: &Impression) -> bool {
-        false
     }
 }

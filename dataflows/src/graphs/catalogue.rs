@@ -16,7 +16,7 @@ use crate::model::lookups::{LookupRow, Model};
 use crate::model::measures::{Credit, Measures, Reach, Supply};
 use crate::model::reject::QualityKey;
 use crate::model::time::{Day, Epoch, Hour, Minute};
-use crate::operators::arrange::{ArrangeKeyed, ArrangeSums, Keyed, SumTrace, Summed, ValTrace};
+use crate::operators::arrange::{ArrangeBy, Keyed, SumTrace, Summed, ValTrace};
 use crate::operators::regroup::regroup;
 
 use super::attribution::{Attribution, PathStep};
@@ -120,14 +120,15 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
     let (quality_in, sources) = scope.new_collection();
     let (lookups_in, lookups) = scope.new_collection::<LookupRow, isize>();
     let lookups = lookups.inner.broadcast().as_collection();
-    let impressions: Keyed<Id, Impression> = impressions.arrange_keyed("impressions by id");
-    let nothing = scope.new_collection::<(Id, ()), isize>().1.arrange_keyed("nothing by id");
-    let no_minutes = scope.new_collection::<((Id, Minute), ()), isize>().1.arrange_keyed("nothing by minute");
+    let impressions: Keyed<Id, Impression> = impressions.arrange_by("impressions by id", whole);
+    let nothing = scope.new_collection::<(Id, ()), isize>().1.arrange_by("nothing by id", whole);
+    let no_minutes =
+        scope.new_collection::<((Id, Minute), ()), isize>().1.arrange_by("nothing by minute", whole);
 
     // 2. Clicks: deduplicated, joined to impressions, freed of floods.
     let clicks = regroup(
         "deduplicate clicks",
-        clicks.arrange_keyed("clicks by id"),
+        clicks.arrange_by("clicks by id", whole),
         nothing.clone(),
         lookups.clone(),
         Dedup::default(),
@@ -135,24 +136,23 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
     let seen = regroup(
         "join clicks to impressions",
         impressions.clone(),
-        clicks.first.arrange_keyed("clicks by impression"),
+        clicks.first.arrange_by("clicks by impression", whole),
         lookups.clone(),
         Impressions,
     );
     let flood = regroup(
         "exclude click floods",
-        seen.second.arrange_keyed("timely clicks by user and minute"),
+        seen.second.arrange_by("timely clicks by user and minute", whole),
         no_minutes,
         lookups.clone(),
         Flood,
     );
 
     // 3. Bids, and which of them won.
-    let places = seen.first.clone().map(|seen| (seen.auction, seen.place));
     let auctions = regroup(
         "join impressions to bids",
-        bids.arrange_keyed("bids by auction"),
-        places.arrange_keyed("impressions by auction"),
+        bids.arrange_by("bids by auction", whole),
+        seen.first.clone().arrange_by("impressions by auction", |seen| (seen.auction, seen.place)),
         lookups.clone(),
         Auctions,
     );
@@ -161,28 +161,28 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
     let touches = regroup(
         "derive touches",
         impressions.clone(),
-        flood.first.arrange_keyed("valid clicks by impression"),
+        flood.first.arrange_by("valid clicks by impression", whole),
         lookups.clone(),
         Touches,
     );
     let conversions = regroup(
         "deduplicate conversions",
-        conversions.arrange_keyed("conversions by id"),
+        conversions.arrange_by("conversions by id", whole),
         nothing,
         lookups.clone(),
         Dedup::default(),
     );
     let attribution = regroup(
         "attribute conversions",
-        conversions.first.arrange_keyed("conversions by user and advertiser"),
-        touches.first.arrange_keyed("touches by user and advertiser"),
+        conversions.first.arrange_by("conversions by user and advertiser", whole),
+        touches.first.arrange_by("touches by user and advertiser", whole),
         lookups.clone(),
         Attribution,
     );
     let booking = regroup(
         "book conversions",
         impressions,
-        attribution.third.arrange_keyed("bookings by impression"),
+        attribution.third.arrange_by("bookings by impression", whole),
         lookups,
         Booking,
     );
@@ -191,15 +191,15 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
     let served = explode(seen.first.clone());
     let facts = auctions.first.concatenate([served, touches.second, booking.first]);
     let performance_minute =
-        facts.clone().map(|place| (place.window, place.campaign)).arrange_sums("performance by minute");
-    let performance_hour = facts.map(Placed::hourly).arrange_sums("performance by hour");
-    let attribution_hour = attribution.second.arrange_sums("attribution by hour");
+        facts.clone().arrange_by("performance by minute", |place| ((place.window, place.campaign), ()));
+    let performance_hour = facts.arrange_by("performance by hour", |place| (place.hourly(), ()));
+    let attribution_hour = attribution.second.arrange_by("attribution by hour", |key| (key, ()));
     let reach_day = reach(seen.first);
-    let supply_hour = auctions.second.arrange_sums("supply by hour");
+    let supply_hour = auctions.second.arrange_by("supply by hour", |key| (key, ()));
     let quality_minute = sources
         .concatenate([clicks.third, seen.third, flood.third, auctions.third, conversions.third])
-        .arrange_sums("quality by minute");
-    let conversion_paths = attribution.first.arrange_keyed("paths by conversion");
+        .arrange_by("quality by minute", |key| (key, ()));
+    let conversion_paths = attribution.first.arrange_by("paths by conversion", whole);
 
     let probe = Handle::new();
     watch(&probe, &performance_minute);
@@ -229,6 +229,11 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
         conversion_paths: conversion_paths.trace,
     };
     (inputs, outputs)
+}
+
+/// A record that is a key and its value.
+fn whole<K, V>(record: (K, V)) -> (K, V) {
+    record
 }
 
 /// What counted impressions add to the performance tables.

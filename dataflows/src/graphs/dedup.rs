@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 
 use crate::model::events::{Click, Conversion};
 use crate::model::ids::{Id, Name};
-use crate::model::lookups::{LookupRow, Lookups};
+use crate::model::lookups::Lookups;
 use crate::model::reject::{Feed, Quality, QualityKey};
 use crate::operators::arrange::Val;
 use crate::operators::lanes::Lane;
@@ -47,12 +47,12 @@ pub fn elect<C: Candidate + Timed>(
 ) -> Option<C> {
     let chosen = winner(candidates)?;
     let minute = chosen.ts().minute();
-    quality.give(QualityKey { minute, feed, what: Quality::Accepted }, 1);
+    quality.count(QualityKey { minute, feed, what: Quality::Accepted }, 1);
     for (record, count) in candidates {
         let copies = count - isize::from(*record == chosen);
         if copies > 0 {
             let minute = record.ts().minute();
-            quality.give(QualityKey { minute, feed, what: Quality::Duplicate }, copies);
+            quality.count(QualityKey { minute, feed, what: Quality::Duplicate }, copies);
         }
     }
     Some(chosen)
@@ -111,9 +111,5 @@ impl<E: Event> GroupRule for Dedup<E> {
         if let Some(event) = elect(Feed::Events, left, &mut lanes.third) {
             lanes.first.give(event.joined(*key), 1);
         }
-    }
-
-    fn depends_on(&self, _: &LookupRow, _: &Id, _: &E) -> bool {
-        false
     }
 }

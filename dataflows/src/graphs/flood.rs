@@ -8,8 +8,10 @@
 //! below it brings them back. Clicks on listed impressions count towards the limit, for they are
 //! valid by time, but are never valid.
 
+use std::collections::HashSet;
+
 use crate::model::ids::Id;
-use crate::model::lookups::{LookupRow, Lookups};
+use crate::model::lookups::{Lookups, Subject};
 use crate::model::reject::{Feed, Quality, QualityKey};
 use crate::model::time::Minute;
 use crate::operators::regroup::{GroupRule, Lanes};
@@ -43,14 +45,14 @@ impl GroupRule for Flood {
         for (click, count) in clicks {
             if flooded || click.listed {
                 let key = QualityKey { minute: *minute, feed: Feed::Events, what: Quality::Invalid };
-                lanes.third.give(key, *count);
+                lanes.third.count(key, *count);
             } else {
                 lanes.first.give((click.impression, ClickAt { ts: click.ts, click: click.click }), *count);
             }
         }
     }
 
-    fn depends_on(&self, row: &LookupRow, _: &(Id, Minute), _: &TimelyClick) -> bool {
-        matches!(row, LookupRow::MaxClicksPerUserMinute(_))
+    fn depends_on(&self, changed: &HashSet<Subject>, _: &(Id, Minute), _: &TimelyClick) -> bool {
+        changed.contains(&Subject::ClickLimit)
     }
 }

@@ -14,11 +14,13 @@
 //! is an orphan and counts as soon as the impression comes. *Lists*: a listed user or site takes
 //! its impressions out of every number, and back in when it is taken off the list.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::events::{Impression, Placed};
 use crate::model::ids::Id;
-use crate::model::lookups::{LookupRow, Lookups};
+use crate::model::lookups::{Lookups, Subject};
 use crate::model::measures::Measures;
 use crate::model::money::Micros;
 use crate::model::reject::{Feed, Quality, QualityKey};
@@ -107,7 +109,7 @@ impl GroupRule for Impressions {
         let listed = lookups.is_listed(user, dims.site);
         if listed {
             let minute = ts.minute();
-            lanes.third.give(QualityKey { minute, feed: Feed::Impressions, what: Quality::Invalid }, 1);
+            lanes.third.count(QualityKey { minute, feed: Feed::Impressions, what: Quality::Invalid }, 1);
         } else {
             let place = Placed::new(ts.minute(), &dims);
             lanes.first.give(Counted { auction, user, place, cost, viewable }, 1);
@@ -124,23 +126,20 @@ impl GroupRule for Impressions {
         }
     }
 
-    fn depends_on(&self, row: &LookupRow, _: &Id, impression: &Impression) -> bool {
-        matches!(row, LookupRow::ClickJoinWindow(_)) || lists(row, impression)
+    fn depends_on(&self, changed: &HashSet<Subject>, _: &Id, impression: &Impression) -> bool {
+        changed.contains(&Subject::ClickJoinWindow) || lists(changed, impression)
     }
 }
 
-/// Whether a lookup row lists this impression's user or site.
-pub(super) fn lists(row: &LookupRow, impression: &Impression) -> bool {
-    match row {
-        LookupRow::ListedUser(user) => *user == impression.user,
-        LookupRow::ListedSite(site) => *site == impression.dims.site,
-        _ => false,
-    }
+/// Whether lookup rows may list this impression's user or site.
+pub(super) fn lists(subjects: &HashSet<Subject>, impression: &Impression) -> bool {
+    subjects.contains(&Subject::User(impression.user))
+        || subjects.contains(&Subject::Site(impression.dims.site))
 }
 
 fn count_orphans(clicks: &[(ClickAt, isize)], quality: &mut Lane<QualityKey, isize>) {
     for (click, count) in clicks {
         let minute = click.ts.minute();
-        quality.give(QualityKey { minute, feed: Feed::Events, what: Quality::Orphan }, *count);
+        quality.count(QualityKey { minute, feed: Feed::Events, what: Quality::Orphan }, *count);
     }
 }

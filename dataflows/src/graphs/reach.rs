@@ -11,7 +11,7 @@ use differential_dataflow::operators::ThresholdTotal;
 use crate::model::ids::Name;
 use crate::model::measures::Reach;
 use crate::model::time::{Day, Epoch};
-use crate::operators::arrange::{ArrangeSums, Summed};
+use crate::operators::arrange::{ArrangeBy, Summed};
 
 use super::impressions::Counted;
 
@@ -20,8 +20,9 @@ pub fn reach<'scope>(
     counted: VecCollection<'scope, Epoch, Counted, isize>,
 ) -> Summed<'scope, (Day, Name), Reach> {
     counted
-        .map(|seen| ((seen.place.window.day(), seen.place.campaign), seen.user))
-        .arrange_sums("users by day and campaign")
+        .arrange_by("users by day and campaign", |seen| {
+            (((seen.place.window.day(), seen.place.campaign), seen.user), ())
+        })
         .threshold_semigroup(|_, new: &isize, old: Option<&isize>| {
             let before = old.copied().unwrap_or(0);
             Some(Reach {
@@ -29,6 +30,5 @@ pub fn reach<'scope>(
                 impressions: (*new - before) as i64,
             })
         })
-        .map(|(key, _user)| key)
-        .arrange_sums("reach by day")
+        .arrange_by("reach by day", |(key, _user)| (key, ()))
 }

@@ -6,11 +6,13 @@
 //! *Keys*: the impression id. *State*: the shared impressions, and the valid clicks. *Lookups*: a
 //! campaign that moves to another advertiser takes its touches along.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::events::{Impression, Placed};
 use crate::model::ids::{Id, Name};
-use crate::model::lookups::{LookupRow, Lookups};
+use crate::model::lookups::{Lookups, Subject};
 use crate::model::measures::Measures;
 use crate::model::time::{EventTime, Minute};
 use crate::operators::regroup::{GroupRule, Lanes};
@@ -83,10 +85,7 @@ impl GroupRule for Touches {
         }
     }
 
-    fn depends_on(&self, row: &LookupRow, _: &Id, impression: &Impression) -> bool {
-        match row {
-            LookupRow::Campaign(campaign, _) => *campaign == impression.dims.campaign,
-            _ => lists(row, impression),
-        }
+    fn depends_on(&self, changed: &HashSet<Subject>, _: &Id, impression: &Impression) -> bool {
+        changed.contains(&Subject::Campaign(impression.dims.campaign)) || lists(changed, impression)
     }
 }

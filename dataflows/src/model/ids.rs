@@ -123,10 +123,18 @@ fn mark_hashed(hash: u64, inline_max: u64) -> u64 {
     if hash & 0xff <= inline_max { hash | (inline_max + 1) } else { hash }
 }
 
-/// Where a record belongs in a cluster: equal keys give equal routes, on every machine.
+/// Where a record belongs: in a cluster, and among others.
 pub trait Route {
-    /// A well-mixed 64-bit hash of the key.
+    /// How many bits of [`Route::lead`] say something.
+    const LEAD_BITS: u32;
+
+    /// A well-mixed 64-bit hash of the key, which chooses the worker: equal keys give equal
+    /// routes, on every machine.
     fn route(&self) -> u64;
+
+    /// What is compared first when keys are ordered, from the highest bit on: of two keys with
+    /// different leads, the lesser has the lesser lead.
+    fn lead(&self) -> u128;
 }
 
 /// Finalises a hash so that its low bits, which choose the worker, depend on all bits.
@@ -139,24 +147,49 @@ pub(crate) fn mix(mut x: u64) -> u64 {
 }
 
 impl Route for Id {
+    const LEAD_BITS: u32 = 128;
+
+    fn lead(&self) -> u128 {
+        (u128::from(self.hi) << 64) | u128::from(self.lo)
+    }
+
     fn route(&self) -> u64 {
         mix(self.hi.rotate_left(32) ^ self.lo)
     }
 }
 
 impl Route for Name {
+    const LEAD_BITS: u32 = 64;
+
+    fn lead(&self) -> u128 {
+        u128::from(self.0) << 64
+    }
+
     fn route(&self) -> u64 {
         mix(self.0)
     }
 }
 
 impl Route for super::lookups::Model {
+    const LEAD_BITS: u32 = 8;
+
+    fn lead(&self) -> u128 {
+        (*self as u128) << 120
+    }
+
     fn route(&self) -> u64 {
         *self as u64
     }
 }
 
 impl<A: Route, B: Route> Route for (A, B) {
+    const LEAD_BITS: u32 = A::LEAD_BITS + B::LEAD_BITS;
+
+    fn lead(&self) -> u128 {
+        let behind = self.1.lead().checked_shr(A::LEAD_BITS).unwrap_or(0);
+        self.0.lead() | behind
+    }
+
     fn route(&self) -> u64 {
         mix(self.0.route().rotate_left(21) ^ self.1.route())
     }
@@ -189,6 +222,31 @@ mod tests {
             assert_eq!(Id::new(&sample).packed(), Packed::Hashed);
             assert_eq!(Name::new(&sample).packed(), Packed::Hashed);
         }
+    }
+
+    #[test]
+    fn leads_order_as_keys_do() {
+        use crate::model::{events::Placed, reject::*, time::*};
+        fn check<K: Route + Ord + std::fmt::Debug>(mut keys: Vec<K>) {
+            keys.sort();
+            assert!(keys.is_sorted_by_key(|key| key.lead()), "{keys:?}");
+        }
+        let texts = ["", "a", "b", "a-longer-name-than-fits", "zz", "site123", "another-long-name"];
+        check(texts.map(Id::new).to_vec());
+        check(texts.map(Name::new).to_vec());
+        let mut pairs = Vec::new();
+        let mut places = Vec::new();
+        for a in texts {
+            for (minute, b) in (0..).zip(texts) {
+                let place = Placed { window: Minute(minute % 2), ..Placed::default() };
+                places.push(Placed { campaign: Name::new(a), creative: Name::new(b), ..place });
+                pairs.push(((Day(minute % 3), Name::new(a)), Id::new(b)));
+            }
+        }
+        check(pairs);
+        check(places);
+        let quality = |minute, feed| QualityKey { minute: Minute(minute), feed, what: Quality::Received };
+        check(Feed::ALL.iter().flat_map(|feed| [quality(2, *feed), quality(1, *feed)]).collect());
     }
 
     #[test]

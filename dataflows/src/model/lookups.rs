@@ -5,7 +5,7 @@
 //! two rows speak of one key at the same time, the greatest row wins, whatever their order of
 //! arrival.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,40 @@ pub enum LookupRow {
     AdvertiserRule(Name, AttributionRule),
 }
 
+/// What a lookup row speaks of.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
+pub enum Subject {
+    /// A campaign.
+    Campaign(Name),
+    /// A user.
+    User(Id),
+    /// A site.
+    Site(Name),
+    /// The limit of clicks.
+    ClickLimit,
+    /// The click join window.
+    ClickJoinWindow,
+    /// All advertisers.
+    Advertisers,
+    /// One advertiser.
+    Advertiser(Name),
+}
+
+impl LookupRow {
+    /// What this row speaks of.
+    pub fn subject(&self) -> Subject {
+        match *self {
+            LookupRow::Campaign(campaign, _) => Subject::Campaign(campaign),
+            LookupRow::ListedUser(user) => Subject::User(user),
+            LookupRow::ListedSite(site) => Subject::Site(site),
+            LookupRow::MaxClicksPerUserMinute(_) => Subject::ClickLimit,
+            LookupRow::ClickJoinWindow(_) => Subject::ClickJoinWindow,
+            LookupRow::GlobalRule(_) => Subject::Advertisers,
+            LookupRow::AdvertiserRule(advertiser, _) => Subject::Advertiser(advertiser),
+        }
+    }
+}
+
 /// The attribution settings in force for one advertiser.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct Attribution {
@@ -124,6 +158,10 @@ impl Attribution {
 #[derive(Clone, Debug, Default)]
 pub struct Lookups {
     rows: BTreeMap<LookupRow, isize>,
+    // What is asked for with every event, kept in step with the rows.
+    advertisers: HashMap<Name, Name>,
+    listed_users: HashSet<Id>,
+    listed_sites: HashSet<Name>,
 }
 
 impl Lookups {
@@ -139,10 +177,25 @@ impl Lookups {
         if *count == 0 {
             self.rows.remove(&row);
         }
+        let present = self.rows.get(&row).is_some_and(|&count| count > 0);
+        match row {
+            LookupRow::Campaign(campaign, _) => self.index_campaign(campaign),
+            LookupRow::ListedUser(user) if present => _ = self.listed_users.insert(user),
+            LookupRow::ListedUser(user) => _ = self.listed_users.remove(&user),
+            LookupRow::ListedSite(site) if present => _ = self.listed_sites.insert(site),
+            LookupRow::ListedSite(site) => _ = self.listed_sites.remove(&site),
+            _ => {}
+        }
     }
 
-    fn contains(&self, row: LookupRow) -> bool {
-        self.rows.get(&row).is_some_and(|&count| count > 0)
+    fn index_campaign(&mut self, campaign: Name) {
+        let low = LookupRow::Campaign(campaign, Name::EMPTY);
+        match self.greatest(low, LookupRow::Campaign(campaign, Name::GREATEST)) {
+            Some(&LookupRow::Campaign(_, advertiser)) if advertiser != Name::EMPTY => {
+                self.advertisers.insert(campaign, advertiser);
+            }
+            _ => _ = self.advertisers.remove(&campaign),
+        }
     }
 
     /// The greatest row present between two bounds.
@@ -152,16 +205,12 @@ impl Lookups {
 
     /// The advertiser of a campaign, when it is listed with one.
     pub fn advertiser(&self, campaign: Name) -> Option<Name> {
-        let low = LookupRow::Campaign(campaign, Name::EMPTY);
-        match self.greatest(low, LookupRow::Campaign(campaign, Name::GREATEST)) {
-            Some(&LookupRow::Campaign(_, advertiser)) if advertiser != Name::EMPTY => Some(advertiser),
-            _ => None,
-        }
+        self.advertisers.get(&campaign).copied()
     }
 
     /// Whether an impression of this user on this site is invalid traffic.
     pub fn is_listed(&self, user: Id, site: Name) -> bool {
-        self.contains(LookupRow::ListedUser(user)) || self.contains(LookupRow::ListedSite(site))
+        self.listed_users.contains(&user) || self.listed_sites.contains(&site)
     }
 
     /// The flood limit in force.

@@ -4,6 +4,9 @@
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Multiply, Semigroup};
 use serde::{Deserialize, Serialize};
 
+use crate::operators::packed::Diff;
+use crate::operators::varint;
+
 /// Declares a struct of integers as an additive group. Addition wraps: as sums are exact modulo
 /// the integer's range, a total that fits is right whatever the partial sums went through.
 macro_rules! measures {
@@ -35,6 +38,37 @@ macro_rules! measures {
 
             fn multiply(self, times: &isize) -> Self {
                 Self { $($field: self.$field.wrapping_mul(*times as $int)),+ }
+            }
+        }
+
+        // Which fields are not zero, and these.
+        impl Diff for $name {
+            const MAX_BYTES: usize = 2 + $(varint::max_bytes(size_of::<$int>()) +)+ 0;
+
+            #[inline]
+            fn encode(&self, out: &mut Vec<u8>) {
+                let mut present = 0u16;
+                for (bit, is_there) in [$(self.$field != 0),+].into_iter().enumerate() {
+                    present |= u16::from(is_there) << bit;
+                }
+                out.extend_from_slice(&present.to_le_bytes());
+                $(if self.$field != 0 {
+                    varint::write(i64::from(self.$field), out);
+                })+
+            }
+
+            #[inline]
+            fn decode(bytes: &[u8]) -> Self {
+                let Some((&[low, high], mut rest)) = bytes.split_first_chunk::<2>() else {
+                    return Self::default();
+                };
+                let mut present = u16::from_le_bytes([low, high]);
+                let mut next = || {
+                    let is_there = present & 1 == 1;
+                    present >>= 1;
+                    if is_there { varint::read(&mut rest) } else { 0 }
+                };
+                Self { $($field: next() as $int),+ }
             }
         }
 

@@ -116,6 +116,12 @@ pub struct QualityKey {
 }
 
 impl Route for QualityKey {
+    const LEAD_BITS: u32 = 40;
+
+    fn lead(&self) -> u128 {
+        self.minute.lead() | (self.feed as u128) << 88
+    }
+
     fn route(&self) -> u64 {
         mix(self.minute.route() ^ self.feed as u64)
     }

@@ -73,6 +73,12 @@ macro_rules! window {
         }
 
         impl Route for $name {
+            const LEAD_BITS: u32 = 32;
+
+            fn lead(&self) -> u128 {
+                u128::from(self.0) << 96
+            }
+
             fn route(&self) -> u64 {
                 mix(u64::from(self.0))
             }

@@ -29,33 +29,24 @@ pub type Keyed<'scope, K, V> = Arranged<'scope, ValTrace<K, V>>;
 /// A collection of keys arranged with their measures.
 pub type Summed<'scope, K, R> = Arranged<'scope, SumTrace<K, R>>;
 
-/// Arranges key-value pairs on the workers their keys belong to.
-pub trait ArrangeKeyed<'scope, K: Key, V: Val> {
-    /// The arrangement, under a name that shows in logs.
-    fn arrange_keyed(self, name: &str) -> Keyed<'scope, K, V>;
+/// Arranges a collection on the workers its keys belong to.
+pub trait ArrangeBy<'scope, D, R: Diff> {
+    /// The arrangement of what `split` makes of the records: a key and a value. Of an aggregate
+    /// there is no value; what is summed travels as the difference. `name` shows in logs.
+    fn arrange_by<K: Key, V: Val>(
+        self,
+        name: &str,
+        split: impl Fn(D) -> (K, V) + Copy + 'static,
+    ) -> Arranged<'scope, TraceAgent<ChunkSpine<Packed<K, V, R>>>>;
 }
 
-impl<'scope, K: Key, V: Val> ArrangeKeyed<'scope, K, V> for VecCollection<'scope, Epoch, (K, V), isize> {
-    fn arrange_keyed(self, name: &str) -> Keyed<'scope, K, V> {
-        let by_key = Exchange::new(|((key, _), _, _): &((K, V), Epoch, isize)| key.route());
-        arrange_core(self.inner, by_key, name, PackedBatcher::<K, V, isize>::new)
-    }
-}
-
-/// Sums measures by key, on the workers the keys belong to.
-pub trait ArrangeSums<'scope, K: Key, R> {
-    /// The aggregate, under a name that shows in logs.
-    fn arrange_sums(self, name: &str) -> Summed<'scope, K, R>
-    where
-        R: Diff;
-}
-
-impl<'scope, K: Key, R> ArrangeSums<'scope, K, R> for VecCollection<'scope, Epoch, K, R>
-where
-    R: Diff,
-{
-    fn arrange_sums(self, name: &str) -> Summed<'scope, K, R> {
-        let by_key = Exchange::new(|((key, ()), _, _): &((K, ()), Epoch, R)| key.route());
-        arrange_core(self.map(|key| (key, ())).inner, by_key, name, PackedBatcher::<K, (), R>::new)
+impl<'scope, D: Val, R: Diff> ArrangeBy<'scope, D, R> for VecCollection<'scope, Epoch, D, R> {
+    fn arrange_by<K: Key, V: Val>(
+        self,
+        name: &str,
+        split: impl Fn(D) -> (K, V) + Copy + 'static,
+    ) -> Arranged<'scope, TraceAgent<ChunkSpine<Packed<K, V, R>>>> {
+        let by_key = Exchange::new(move |(record, _, _): &(D, Epoch, R)| split(*record).0.route());
+        arrange_core(self.inner, by_key, name, |_, _| PackedBatcher::new(split))
     }
 }

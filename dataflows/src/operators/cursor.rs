@@ -6,6 +6,7 @@ use differential_dataflow::trace::chunk::{Chunk, NavigableChunk};
 use differential_dataflow::trace::{Cursor, Navigable};
 
 use super::arrange::Val;
+use super::groups::seek;
 use super::packed::{Diff, Packed};
 use crate::model::time::Epoch;
 
@@ -14,19 +15,6 @@ pub struct PackedCursor<K, V, R> {
     key: usize,
     val: usize,
     of: PhantomData<(K, V, R)>,
-}
-
-/// The first index from `start` on at which `before` no longer holds, found by doubling steps:
-/// near ones are cheap, far ones logarithmic.
-fn seek<T>(rows: &[T], start: usize, before: impl Fn(&T) -> bool) -> usize {
-    let mut step = 1;
-    let mut low = start;
-    while low + step <= rows.len() && before(&rows[low + step - 1]) {
-        low += step;
-        step *= 2;
-    }
-    let high = (low + step - 1).min(rows.len());
-    low + rows[low..high].partition_point(before)
 }
 
 impl<K: Val, V: Val, R: Diff> Cursor for PackedCursor<K, V, R> {
@@ -75,7 +63,7 @@ impl<K: Val, V: Val, R: Diff> Cursor for PackedCursor<K, V, R> {
         let rows = run.rows();
         let here = &rows[self.val];
         let same = rows[self.val..].iter().take_while(|row| *row == here).count();
-        (self.val..self.val + same).for_each(|index| logic(run.time(index), run.diff(index)));
+        (self.val..self.val + same).for_each(|index| logic(run.time(index), &run.diff(index)));
     }
 
     fn step_key(&mut self, run: &Self::Storage) {
@@ -135,21 +123,5 @@ impl<K: Val, V: Val, R: Diff> NavigableChunk for Packed<K, V, R> {
             (key, val, self.time(index))
         };
         (bound(0), bound(self.len() - 1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::seek;
-
-    #[test]
-    fn seeking_finds_what_a_scan_finds() {
-        let rows: Vec<u32> = (0..50).map(|n| n * 2).collect();
-        for start in 0..=rows.len() {
-            for target in 0..110 {
-                let scanned = (start..rows.len()).find(|&i| rows[i] >= target).unwrap_or(rows.len());
-                assert_eq!(seek(&rows, start, |row| *row < target), scanned, "{target} from {start}");
-            }
-        }
     }
 }

@@ -10,8 +10,10 @@ use timely::dataflow::operators::{Capability, CapabilitySet};
 
 use crate::model::time::Epoch;
 
-/// Updates held back before they are consolidated and sent.
-const HELD_MAX: usize = 1 << 14;
+/// Updates held before they are sent: as many as stay in the cache.
+const HELD_MAX: usize = 1 << 10;
+/// Counts held before they are consolidated and, if they are still many, sent.
+const COUNTS_MAX: usize = 1 << 14;
 
 /// One output of a group rule: a multiset of `D` weighted by `R`.
 pub struct Lane<D, R> {
@@ -46,8 +48,15 @@ impl<D: Ord, R: Abelian + 'static> Lane<D, R> {
         self.mark = self.held.len();
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.held.len() >= HELD_MAX
+    /// Says that `diff` of `data` is to be counted, one of many of its kind.
+    pub fn count(&mut self, data: D, mut diff: R) {
+        if self.retracting {
+            diff.negate();
+        }
+        match self.held.last_mut() {
+            Some((last, sum)) if *last == data => sum.plus_equals(&diff),
+            _ => self.held.push((data, diff)),
+        }
     }
 }
 
@@ -64,19 +73,27 @@ impl<D: Ord + Clone + 'static, R: Abelian + 'static> Port<D, R> {
         Self { output: OutputBuilder::from(output), capabilities: CapabilitySet::from_elem(capability) }
     }
 
-    /// Sends the lane's updates at `epoch`. Unless this is the last of the epoch, a lane that
-    /// consolidates to little keeps it, so that many groups' counts leave as few updates.
+    /// Sends the lane's updates at `epoch`.
     pub(super) fn send(&mut self, lane: &mut Lane<D, R>, epoch: Epoch, last: bool) {
-        if lane.held.is_empty() || !(last || lane.is_full()) {
+        if lane.held.is_empty() || !(last || lane.held.len() >= HELD_MAX) {
             return;
         }
-        consolidate(&mut lane.held);
-        if last || lane.held.len() > HELD_MAX / 2 {
-            let capability = self.capabilities.delayed(&epoch);
-            let mut output = self.output.activate();
-            let updates = lane.held.drain(..).map(|(data, diff)| (data, epoch, diff));
-            output.session(&capability).give_iterator(updates);
+        let capability = self.capabilities.delayed(&epoch);
+        let mut output = self.output.activate();
+        let updates = lane.held.drain(..).map(|(data, diff)| (data, epoch, diff));
+        output.session(&capability).give_iterator(updates);
+        lane.mark = 0;
+    }
+
+    /// Sends the lane's counts at `epoch`. Unless this is the last of the epoch, a lane that
+    /// consolidates to little keeps it, so that many groups' counts leave as few updates.
+    pub(super) fn send_counts(&mut self, lane: &mut Lane<D, R>, epoch: Epoch, last: bool) {
+        if last || lane.held.len() >= COUNTS_MAX {
+            consolidate(&mut lane.held);
+            if last || lane.held.len() > COUNTS_MAX / 2 {
+                self.send(lane, epoch, true);
+            }
+            lane.mark = lane.held.len();
         }
-        lane.mark = lane.held.len();
     }
 }

@@ -4,6 +4,9 @@
 pub mod arrange;
 pub mod batcher;
 pub mod cursor;
+mod groups;
 pub mod lanes;
+mod merge;
 pub mod packed;
 pub mod regroup;
+pub(crate) mod varint;

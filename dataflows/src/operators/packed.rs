@@ -7,11 +7,12 @@
 //! ```
 //!
 //! Nearly all records of a batch have one epoch and the difference +1, and once a trace is
-//! compacted, nearly all of the trace has: a run is then hardly more than its rows. A run is what
+//! compacted, nearly all of the trace has: a run is then hardly more than its rows. Differences
+//! that differ (the measures of an aggregate, most of which are zero) are kept as a few bytes
+//! each, see [`Diff`]. A run is what
 //! the batcher sorts, what a batch consists of and what a merge frees piece by piece, so that no
 //! second copy of an arrangement is made when a batch is sealed.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -21,11 +22,31 @@ use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
 
 use super::arrange::Val;
+use super::varint;
 use crate::model::time::Epoch;
 
 /// A difference of a packed run.
-pub trait Diff: Semigroup + Val {}
-impl<R: Semigroup + Val> Diff for R {}
+pub trait Diff: Semigroup + Val {
+    /// Bytes that [`Diff::encode`] writes at most.
+    const MAX_BYTES: usize;
+
+    /// Appends this difference in few bytes.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// What [`Diff::encode`] wrote.
+    fn decode(bytes: &[u8]) -> Self;
+}
+
+impl Diff for isize {
+    const MAX_BYTES: usize = varint::max_bytes(size_of::<isize>());
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        varint::write(*self as i64, out);
+    }
+
+    fn decode(mut bytes: &[u8]) -> Self {
+        varint::read(&mut bytes) as isize
+    }
+}
 
 /// An update, unpacked.
 pub type Update<K, V, R> = ((K, V), Epoch, R);
@@ -34,39 +55,133 @@ pub type Update<K, V, R> = ((K, V), Epoch, R);
 /// to use the room of one for the next.
 pub(super) const TARGET: usize = 1024;
 
-/// One value for all rows, or one for each.
+/// The times of a run: one for all rows, or one for each.
 #[derive(Clone)]
-enum Column<T> {
-    All(T),
-    Each(Vec<T>),
+enum Times {
+    All(Epoch),
+    Each(Vec<Epoch>),
 }
 
-impl<T> Default for Column<T> {
+impl Default for Times {
     fn default() -> Self {
         Self::Each(Vec::new())
     }
 }
 
-impl<T: Copy + Eq> Column<T> {
-    fn at(&self, index: usize) -> &T {
+impl Times {
+    fn at(&self, index: usize) -> Epoch {
         match self {
-            Self::All(value) => value,
-            Self::Each(values) => &values[index],
+            Self::All(time) => *time,
+            Self::Each(times) => times[index],
         }
     }
 
-    /// Adds a value behind `len` others.
-    fn push(&mut self, len: usize, value: T) {
+    fn truncate(&mut self, len: usize) {
+        if let Self::Each(times) = self {
+            times.truncate(len);
+        }
+    }
+
+    /// Adds a time behind `len` others.
+    #[inline]
+    fn push(&mut self, len: usize, time: Epoch) {
         match self {
-            _ if len == 0 => *self = Self::All(value),
-            Self::All(all) if *all == value => {}
+            _ if len == 0 => *self = Self::All(time),
+            Self::All(all) if *all == time => {}
             Self::All(all) => {
                 let mut each = Vec::with_capacity(TARGET);
                 each.resize(len, *all);
-                each.push(value);
+                each.push(time);
                 *self = Self::Each(each);
             }
-            Self::Each(each) => each.push(value),
+            Self::Each(each) => each.push(time),
+        }
+    }
+}
+
+/// The differences of a run: one for all rows, or one for each, encoded.
+#[derive(Clone)]
+enum Diffs<R> {
+    All(R),
+    /// The bytes of all, and where each ends.
+    Each(Vec<u8>, Vec<u16>),
+}
+
+impl<R> Default for Diffs<R> {
+    fn default() -> Self {
+        Self::Each(Vec::new(), Vec::new())
+    }
+}
+
+impl<R: Diff> Diffs<R> {
+    /// Adds a difference behind `len` others.
+    #[inline]
+    fn push(&mut self, len: usize, diff: R) {
+        const { assert!(R::MAX_BYTES * TARGET <= u16::MAX as usize, "ends of differences fit 16 bits") };
+        match self {
+            _ if len == 0 => *self = Self::All(diff),
+            Self::All(all) if *all == diff => {}
+            Self::All(all) => {
+                let all = *all;
+                *self = Self::Each(Vec::with_capacity(8 * TARGET), Vec::with_capacity(TARGET));
+                (0..len).for_each(|_| self.append(all));
+                self.append(diff);
+            }
+            Self::Each(..) => self.append(diff),
+        }
+    }
+
+    /// Adds the difference at `index` of others behind `len`.
+    #[inline]
+    fn push_from(&mut self, len: usize, others: &Self, index: usize) {
+        match (self, others) {
+            (Self::Each(bytes, ends), Self::Each(..)) if len > 0 => {
+                bytes.extend_from_slice(others.bytes(index));
+                ends.push(bytes.len() as u16);
+            }
+            (this, others) => this.push(len, others.at(index)),
+        }
+    }
+
+    /// Takes back the difference at `last`, behind which there is none.
+    fn pop(&mut self, last: usize) -> R {
+        let diff = self.at(last);
+        if let Self::Each(bytes, ends) = self {
+            ends.truncate(last);
+            bytes.truncate(usize::from(ends.last().copied().unwrap_or(0)));
+        }
+        diff
+    }
+
+    fn append(&mut self, diff: R) {
+        if let Self::Each(bytes, ends) = self {
+            diff.encode(bytes);
+            ends.push(bytes.len() as u16);
+        }
+    }
+
+    fn shrink_to_fit(&mut self) {
+        if let Self::Each(bytes, ends) = self {
+            bytes.shrink_to_fit();
+            ends.shrink_to_fit();
+        }
+    }
+
+    /// The bytes of a difference, where each has its own.
+    fn bytes(&self, index: usize) -> &[u8] {
+        match self {
+            Self::All(_) => &[],
+            Self::Each(bytes, ends) => {
+                let start = index.checked_sub(1).map_or(0, |before| ends[before]);
+                &bytes[usize::from(start)..usize::from(ends[index])]
+            }
+        }
+    }
+
+    fn at(&self, index: usize) -> R {
+        match self {
+            Self::All(diff) => *diff,
+            Self::Each(..) => R::decode(self.bytes(index)),
         }
     }
 }
@@ -76,13 +191,13 @@ pub struct Packed<K, V, R>(Rc<Body<K, V, R>>);
 
 struct Body<K, V, R> {
     rows: Vec<(K, V)>,
-    times: Column<Epoch>,
-    diffs: Column<R>,
+    times: Times,
+    diffs: Diffs<R>,
 }
 
 impl<K, V, R> Default for Body<K, V, R> {
     fn default() -> Self {
-        Self { rows: Vec::new(), times: Column::default(), diffs: Column::default() }
+        Self { rows: Vec::new(), times: Times::default(), diffs: Diffs::default() }
     }
 }
 
@@ -100,62 +215,134 @@ impl<K, V, R> Clone for Packed<K, V, R> {
 
 impl<K: Val, V: Val, R: Diff> Packed<K, V, R> {
     /// The rows, in order. A row that changes at several times stands once for each.
-    pub(super) fn rows(&self) -> &[(K, V)] {
+    pub(crate) fn rows(&self) -> &[(K, V)] {
         &self.0.rows
     }
 
-    pub(super) fn time(&self, index: usize) -> &Epoch {
-        self.0.times.at(index)
+    pub(crate) fn time(&self, index: usize) -> &Epoch {
+        match &self.0.times {
+            Times::All(time) => time,
+            Times::Each(times) => &times[index],
+        }
     }
 
-    pub(super) fn diff(&self, index: usize) -> &R {
+    pub(crate) fn diff(&self, index: usize) -> R {
         self.0.diffs.at(index)
     }
 
-    fn at(&self, index: usize) -> Update<K, V, R> {
-        (self.0.rows[index], *self.time(index), *self.diff(index))
+    pub(super) fn at(&self, index: usize) -> Update<K, V, R> {
+        (self.0.rows[index], *self.time(index), self.diff(index))
     }
 
-    fn rank(&self, index: usize) -> (&(K, V), &Epoch) {
+    /// What the row is ordered by among updates.
+    pub(super) fn rank(&self, index: usize) -> (&(K, V), &Epoch) {
         (&self.0.rows[index], self.time(index))
     }
 }
 
-/// Packs updates that come in order into runs.
-pub(super) struct Packer<'a, K, V, R> {
+/// Packs updates that come in order into runs; what coincides with the one before is added up.
+///
+/// Updates that don't come in order are packed alike, into runs that still have to be sorted.
+pub(super) struct Packer<K, V, R> {
     body: Body<K, V, R>,
-    out: &'a mut VecDeque<Packed<K, V, R>>,
+    out: VecDeque<Packed<K, V, R>>,
 }
 
-impl<'a, K: Val, V: Val, R: Diff> Packer<'a, K, V, R> {
-    pub(super) fn new(out: &'a mut VecDeque<Packed<K, V, R>>) -> Self {
-        Self { body: Body::default(), out }
+impl<K, V, R> Default for Packer<K, V, R> {
+    fn default() -> Self {
+        Self { body: Body::default(), out: VecDeque::new() }
+    }
+}
+
+impl<K: Val, V: Val, R: Diff> Packer<K, V, R> {
+    /// Full runs packed by now.
+    pub(super) fn runs(&self) -> usize {
+        self.out.len()
     }
 
-    pub(super) fn push(&mut self, (row, time, diff): Update<K, V, R>) {
-        let Body { rows, times, diffs } = &mut self.body;
+    /// All that was added. Of updates that were not added as runs, all runs but the last are full.
+    pub(super) fn finish(mut self) -> VecDeque<Packed<K, V, R>> {
+        self.flush();
+        self.out
+    }
+
+    /// Adds an update.
+    pub(super) fn add(&mut self, (row, time, diff): Update<K, V, R>) {
+        if self.coincides(&row, time) {
+            self.add_up(&diff);
+        } else if !diff.is_zero() {
+            self.start_row(row, time);
+            self.body.diffs.push(self.body.rows.len() - 1, diff);
+        }
+    }
+
+    /// Adds an update of a run: as [`Packer::add`], but its difference stays packed.
+    pub(super) fn add_from(&mut self, run: &Packed<K, V, R>, index: usize) {
+        let (row, time) = (run.0.rows[index], *run.time(index));
+        if self.coincides(&row, time) {
+            self.add_up(&run.diff(index));
+        } else {
+            self.start_row(row, time);
+            self.body.diffs.push_from(self.body.rows.len() - 1, &run.0.diffs, index);
+        }
+    }
+
+    /// Adds a whole run, as it is.
+    pub(super) fn add_run(&mut self, run: Packed<K, V, R>) {
+        if self.coincides(&run.0.rows[0], *run.time(0)) {
+            return (0..run.len()).for_each(|index| self.add_from(&run, index));
+        }
+        self.flush();
+        self.out.push_back(run);
+    }
+
+    #[inline]
+    fn coincides(&self, row: &(K, V), time: Epoch) -> bool {
+        let Body { rows, times, .. } = &self.body;
+        rows.last() == Some(row) && times.at(rows.len() - 1) == time
+    }
+
+    fn add_up(&mut self, diff: &R) {
+        if let Some(last) = self.body.rows.len().checked_sub(1) {
+            let mut sum = self.body.diffs.pop(last);
+            sum.plus_equals(diff);
+            if sum.is_zero() {
+                self.body.rows.pop();
+                self.body.times.truncate(last);
+            } else {
+                self.body.diffs.push(last, sum);
+            }
+        }
+    }
+
+    #[inline]
+    fn start_row(&mut self, row: (K, V), time: Epoch) {
+        // Not before: the last row of a full run might still have been added to.
+        if self.body.rows.len() == TARGET {
+            self.flush();
+        }
+        let Body { rows, times, .. } = &mut self.body;
         if rows.is_empty() {
             rows.reserve_exact(TARGET);
         }
         times.push(rows.len(), time);
-        diffs.push(rows.len(), diff);
         rows.push(row);
-        if rows.len() == TARGET {
-            self.flush();
-        }
     }
 
-    pub(super) fn flush(&mut self) {
+    fn flush(&mut self) {
         if !self.body.rows.is_empty() {
-            if self.body.rows.len() < TARGET {
-                self.body.rows.shrink_to_fit();
-            }
+            self.body.rows.shrink_to_fit();
+            self.body.diffs.shrink_to_fit();
             self.out.push_back(Packed(Rc::new(std::mem::take(&mut self.body))));
         }
     }
 
-    fn extend(&mut self, run: &Packed<K, V, R>, from: usize) {
-        (from..run.len()).for_each(|index| self.push(run.at(index)));
+    /// Takes the last update back.
+    fn pop(&mut self) -> Option<Update<K, V, R>> {
+        let last = self.body.rows.len().checked_sub(1)?;
+        let (row, time) = (self.body.rows.pop()?, self.body.times.at(last));
+        self.body.times.truncate(last);
+        Some((row, time, self.body.diffs.pop(last)))
     }
 }
 
@@ -168,37 +355,25 @@ impl<K: Val, V: Val, R: Diff> Chunk for Packed<K, V, R> {
     }
 
     fn merge(left: &mut VecDeque<Self>, right: &mut VecDeque<Self>, out: &mut VecDeque<Self>) {
-        let mut packer = Packer::new(out);
+        let mut packer = Packer::default();
         let (mut a, mut b) = (left.pop_front().unwrap_or_default(), right.pop_front().unwrap_or_default());
         let (mut i, mut j) = (0, 0);
         // As soon as one side is used up, what remains of the other may have to wait for more.
         while i < a.len() && j < b.len() {
             if i == 0 && a.rank(a.len() - 1) < b.rank(j) {
                 // All of a run comes before the other side: it goes on as it is.
-                packer.flush();
-                packer.out.push_back(std::mem::take(&mut a));
+                packer.add_run(std::mem::take(&mut a));
             } else if j == 0 && b.rank(b.len() - 1) < a.rank(i) {
-                packer.flush();
-                packer.out.push_back(std::mem::take(&mut b));
+                packer.add_run(std::mem::take(&mut b));
             } else {
-                match a.rank(i).cmp(&b.rank(j)) {
-                    Ordering::Less => {
-                        packer.push(a.at(i));
-                        i += 1;
-                    }
-                    Ordering::Greater => {
-                        packer.push(b.at(j));
-                        j += 1;
-                    }
-                    Ordering::Equal => {
-                        let (row, time, mut diff) = a.at(i);
-                        diff.plus_equals(b.diff(j));
-                        if !diff.is_zero() {
-                            packer.push((row, time, diff));
-                        }
-                        i += 1;
-                        j += 1;
-                    }
+                let order = a.rank(i).cmp(&b.rank(j));
+                if order.is_le() {
+                    packer.add_from(&a, i);
+                    i += 1;
+                }
+                if order.is_ge() {
+                    packer.add_from(&b, j);
+                    j += 1;
                 }
             }
             if i >= a.len()
@@ -212,13 +387,11 @@ impl<K: Val, V: Val, R: Diff> Chunk for Packed<K, V, R> {
                 (b, j) = (next, 0);
             }
         }
-        packer.flush();
+        out.append(&mut packer.finish());
         for (run, from, queue) in [(a, i, left), (b, j, right)] {
-            let mut rest = VecDeque::new();
-            let mut packer = Packer::new(&mut rest);
-            packer.extend(&run, from);
-            packer.flush();
-            rest.into_iter().rev().for_each(|run| queue.push_front(run));
+            let mut packer = Packer::default();
+            (from..run.len()).for_each(|index| packer.add_from(&run, index));
+            packer.finish().into_iter().rev().for_each(|run| queue.push_front(run));
         }
     }
 
@@ -230,7 +403,7 @@ impl<K: Val, V: Val, R: Diff> Chunk for Packed<K, V, R> {
         ship: &mut VecDeque<Self>,
     ) {
         let Some(run) = input.pop_front() else { return };
-        if let Column::All(time) = run.0.times {
+        if let Times::All(time) = run.0.times {
             // The usual case: the run goes one way, as it is.
             if frontier.less_equal(&time) {
                 residual.insert(time);
@@ -240,18 +413,18 @@ impl<K: Val, V: Val, R: Diff> Chunk for Packed<K, V, R> {
             }
             return;
         }
-        let (mut kept, mut shipped) = (Packer::new(keep), Packer::new(ship));
+        let (mut kept, mut shipped) = (Packer::default(), Packer::default());
         for index in 0..run.len() {
-            let update = run.at(index);
-            if frontier.less_equal(&update.1) {
-                residual.insert(update.1);
-                kept.push(update);
+            let time = *run.time(index);
+            if frontier.less_equal(&time) {
+                residual.insert(time);
+                kept.add_from(&run, index);
             } else {
-                shipped.push(update);
+                shipped.add_from(&run, index);
             }
         }
-        kept.flush();
-        shipped.flush();
+        keep.append(&mut kept.finish());
+        ship.append(&mut shipped.finish());
     }
 
     fn advance(
@@ -263,47 +436,32 @@ impl<K: Val, V: Val, R: Diff> Chunk for Packed<K, V, R> {
         // Epochs are totally ordered, so advancing keeps updates in order, and of one row only
         // neighbours can come to coincide.
         let least = frontier.first().copied().unwrap_or(0);
-        let mut packer = Packer::new(out);
-        let mut pending: Option<Update<K, V, R>> = None;
+        let mut packer = Packer::default();
         for run in input.drain(..) {
             for index in 0..run.len() {
                 let (row, time, diff) = run.at(index);
-                let time = time.max(least);
-                match &mut pending {
-                    Some((last, at, sum)) if *last == row && *at == time => sum.plus_equals(&diff),
-                    _ => {
-                        if let Some(complete) = pending.replace((row, time, diff)).filter(|u| !u.2.is_zero())
-                        {
-                            packer.push(complete);
-                        }
-                    }
-                }
+                packer.add((row, time.max(least), diff));
             }
         }
-        let last = pending.filter(|update| !update.2.is_zero());
-        if done {
-            last.into_iter().for_each(|update| packer.push(update));
-        }
-        packer.flush();
-        if let Some(update) = last.filter(|_| !done) {
-            // More of the last row may follow.
-            let mut packer = Packer::new(input);
-            packer.push(update);
-            packer.flush();
+        // More of the last row may follow.
+        let open = if done { None } else { packer.pop() };
+        out.append(&mut packer.finish());
+        if let Some(update) = open {
+            let mut packer = Packer::default();
+            packer.add(update);
+            input.append(&mut packer.finish());
         }
     }
 
     fn settle(input: &mut VecDeque<Self>, done: bool, out: &mut VecDeque<Self>) {
         let repack = |runs: &[Self], from: usize, to: usize| {
-            let mut packed = VecDeque::new();
-            let mut packer = Packer::new(&mut packed);
+            let mut packer = Packer::default();
             runs.iter()
-                .flat_map(|run| (0..run.len()).map(|index| run.at(index)))
+                .flat_map(|run| (0..run.len()).map(move |index| (run, index)))
                 .skip(from)
                 .take(to - from)
-                .for_each(|update| packer.push(update));
-            packer.flush();
-            packed.pop_front().unwrap_or_default()
+                .for_each(|(run, index)| packer.add_from(run, index));
+            packer.finish().pop_front().unwrap_or_default()
         };
         pack(
             input,

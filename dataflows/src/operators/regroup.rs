@@ -17,11 +17,10 @@
 //! *Time*: one epoch after the other, each output at the epoch of its cause, whatever batching
 //! the inputs arrive in.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use differential_dataflow::difference::Abelian;
-use differential_dataflow::trace::cursor::{CursorList, cursor_list};
-use differential_dataflow::trace::{BatchCursor, Cursor, Navigable, SpanOf, TraceReader};
+use differential_dataflow::trace::{SpanOf, TraceReader};
 use differential_dataflow::{AsCollection, Data, VecCollection};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -29,8 +28,9 @@ use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
 use super::arrange::{Key, Keyed, Val, ValTrace};
+use super::groups::Groups;
 use super::lanes::{Lane, Port};
-use crate::model::lookups::{LookupRow, Lookups};
+use crate::model::lookups::{LookupRow, Lookups, Subject};
 use crate::model::time::Epoch;
 
 /// Groups evaluated before other operators get a turn.
@@ -57,6 +57,9 @@ pub trait GroupRule: 'static {
     /// The third output's weight.
     type ThirdDiff: Abelian + 'static;
 
+    /// Whether a group without right values is worth nothing.
+    const NEEDS_RIGHT: bool = false;
+
     /// Emits all that the group is worth. Counts of values are positive.
     fn worth(
         &self,
@@ -67,8 +70,11 @@ pub trait GroupRule: 'static {
         lanes: &mut Lanes<Self>,
     );
 
-    /// Whether a group that holds `left` may be worth something else once `row` comes or goes.
-    fn depends_on(&self, row: &LookupRow, key: &Self::Key, left: &Self::Left) -> bool;
+    /// Whether a group that holds `left` may be worth something else once rows that speak of
+    /// `changed` have come or gone.
+    fn depends_on(&self, _changed: &HashSet<Subject>, _key: &Self::Key, _left: &Self::Left) -> bool {
+        false
+    }
 }
 
 /// The three outputs of a rule.
@@ -179,7 +185,7 @@ impl<Rule: GroupRule> Ports<Rule> {
     fn send(&mut self, lanes: &mut Lanes<Rule>, epoch: Epoch, last: bool) {
         self.first.send(&mut lanes.first, epoch, last);
         self.second.send(&mut lanes.second, epoch, last);
-        self.third.send(&mut lanes.third, epoch, last);
+        self.third.send_counts(&mut lanes.third, epoch, last);
     }
 
     fn downgrade(&mut self, frontier: &Antichain<Epoch>) {
@@ -195,9 +201,6 @@ struct Side<K: Key, V: Val> {
     pending: Vec<SpanOf<ValTrace<K, V>>>,
 }
 
-type TraceCursor<K, V> = CursorList<BatchCursor<ValTrace<K, V>>>;
-type TraceStorage<K, V> = Vec<<ValTrace<K, V> as TraceReader>::Batch>;
-
 impl<K: Key, V: Val> Side<K, V> {
     fn new(mut trace: ValTrace<K, V>) -> Self {
         // Reads take all of the trace and choose by time, so batches may merge at will.
@@ -207,28 +210,17 @@ impl<K: Key, V: Val> Side<K, V> {
 
     /// Notes the groups with updates from `done` on and before `target`.
     fn note(&mut self, done: Epoch, target: &Antichain<Epoch>, touched: &mut Vec<(Epoch, K)>) {
-        for batch in self.pending.iter().filter_map(|span| span.inner.as_ref()) {
-            let mut cursor = batch.cursor();
-            while let Some(key) = cursor.get_key(batch) {
-                let from = touched.len();
-                while cursor.val_valid(batch) {
-                    cursor.map_times(batch, |&epoch, _| {
-                        let open = epoch >= done && !target.less_equal(&epoch);
-                        if open && !touched[from..].contains(&(epoch, *key)) {
-                            touched.push((epoch, *key));
-                        }
-                    });
-                    cursor.step_val(batch);
+        let spans = self.pending.iter().filter_map(|span| span.inner.as_ref());
+        for run in spans.flat_map(|batch| &batch.chunks) {
+            for (index, (key, _)) in run.rows().iter().enumerate() {
+                let epoch = *run.time(index);
+                let open = epoch >= done && !target.less_equal(&epoch);
+                if open && touched.last() != Some(&(epoch, *key)) {
+                    touched.push((epoch, *key));
                 }
-                cursor.step_key(batch);
             }
         }
         self.pending.retain(|span| !timely::PartialOrder::less_equal(span.upper(), target));
-    }
-
-    fn cursor(&mut self) -> (TraceCursor<K, V>, TraceStorage<K, V>) {
-        let all = self.trace.batches_through(Antichain::new().borrow());
-        cursor_list(all.unwrap_or_default())
     }
 
     /// Lets old times coalesce, but into one before `target`: what was before stays before.
@@ -249,34 +241,27 @@ impl<V: Val> Values<V> {
         Self { before: Vec::new(), after: Vec::new() }
     }
 
-    fn load<K: Key>(
-        &mut self,
-        cursor: &mut TraceCursor<K, V>,
-        storage: &TraceStorage<K, V>,
-        key: &K,
-        epoch: Epoch,
-    ) {
+    fn load(&mut self, updates: &[(V, Epoch, isize)], epoch: Epoch) {
         self.before.clear();
         self.after.clear();
-        cursor.seek_key(storage, key);
-        if cursor.get_key(storage) != Some(key) {
-            return;
-        }
-        while let Some(value) = cursor.get_val(storage) {
+        for of_value in updates.chunk_by(|a, b| a.0 == b.0) {
             let (mut before, mut after) = (0, 0);
-            cursor.map_times(storage, |time, diff| {
+            for (_, time, diff) in of_value {
                 before += if *time < epoch { *diff } else { 0 };
                 after += if *time <= epoch { *diff } else { 0 };
-            });
+            }
             // A retraction may arrive before what it retracts; until then the value is absent.
             if before > 0 {
-                self.before.push((*value, before));
+                self.before.push((of_value[0].0, before));
             }
             if after > 0 {
-                self.after.push((*value, after));
+                self.after.push((of_value[0].0, after));
             }
-            cursor.step_val(storage);
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
     }
 
     fn changed(&self) -> bool {
@@ -334,6 +319,7 @@ impl<Rule: GroupRule> State<Rule> {
         epochs.sort_unstable();
         epochs.dedup();
         let mut lookups = self.lookups.clone();
+        let first = epochs.first().copied().unwrap_or_default();
         for epoch in epochs {
             let range = |from: Epoch| touched.partition_point(|(time, _)| *time < from);
             let mut keys: Vec<_> =
@@ -347,7 +333,10 @@ impl<Rule: GroupRule> State<Rule> {
                 for (row, diff) in &rows {
                     lookups.update(*row, *diff);
                 }
-                self.find_dependents(&rows, &mut keys);
+                // Before the first epoch there are no groups but those it touches.
+                if (self.done, epoch) != (0, first) {
+                    self.find_dependents(&rows, &mut keys);
+                }
                 lookups.clone()
             });
             self.agenda.push_back(Item { epoch, keys, next: 0, after });
@@ -359,19 +348,16 @@ impl<Rule: GroupRule> State<Rule> {
     /// Adds the groups that the changed lookup rows may touch.
     fn find_dependents(&mut self, rows: &[(LookupRow, isize)], keys: &mut Vec<Rule::Key>) {
         let known = keys.len();
-        let (mut cursor, storage) = self.left.cursor();
-        while let Some(key) = cursor.get_key(&storage) {
-            let mut depends = false;
-            while let Some(value) = cursor.get_val(&storage).filter(|_| !depends) {
-                depends = rows.iter().any(|(row, _)| self.rule.depends_on(row, key, value));
-                cursor.step_val(&storage);
-            }
-            if depends && keys[..known].binary_search(key).is_err() {
+        let changed = rows.iter().map(|(row, _)| row.subject()).collect();
+        let batches = self.left.trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
+        for (key, value) in batches.iter().flat_map(|batch| &batch.chunks).flat_map(|run| run.rows()) {
+            let found = keys.len() > known && keys.last() == Some(key);
+            if !found && self.rule.depends_on(&changed, key, value) {
                 keys.push(*key);
             }
-            cursor.step_key(&storage);
         }
         keys.sort();
+        keys.dedup();
     }
 
     /// Evaluates groups until the turn is over; whether any are left.
@@ -392,13 +378,17 @@ impl<Rule: GroupRule> State<Rule> {
     }
 
     fn evaluate(&mut self, item: &mut Item<Rule::Key>, fuel: &mut usize, ports: &mut Ports<Rule>) {
-        let (mut left_cursor, left_storage) = self.left.cursor();
-        let (mut right_cursor, right_storage) = self.right.cursor();
+        let (mut lefts, mut rights) = (Groups::new(&mut self.left.trace), Groups::new(&mut self.right.trace));
         let (mut left, mut right) = (Values::new(), Values::new());
         let after = item.after.as_ref().unwrap_or(&self.lookups);
         while let Some(key) = item.keys.get(item.next).filter(|_| *fuel > 0) {
-            left.load(&mut left_cursor, &left_storage, key, item.epoch);
-            right.load(&mut right_cursor, &right_storage, key, item.epoch);
+            item.next += 1;
+            *fuel -= 1;
+            right.load(rights.updates(key), item.epoch);
+            if Rule::NEEDS_RIGHT && right.is_empty() {
+                continue;
+            }
+            left.load(lefts.updates(key), item.epoch);
             let existed = !(left.before.is_empty() && right.before.is_empty());
             if item.after.is_some() || left.changed() || right.changed() {
                 if existed {
@@ -410,8 +400,6 @@ impl<Rule: GroupRule> State<Rule> {
                 self.lanes.end_group(existed);
                 ports.send(&mut self.lanes, item.epoch, false);
             }
-            item.next += 1;
-            *fuel -= 1;
         }
     }
 

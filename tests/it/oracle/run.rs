@@ -82,27 +82,20 @@ fn give(inputs: &mut Inputs, (record, diff): Change) {
 fn read(outputs: &mut Outputs, epoch: Epoch) -> Tables {
     let mut tables = Tables::default();
     let t = &mut tables;
-    snapshot::sums(&mut outputs.performance_minute, epoch, |key, sum| {
-        t.performance_minute.insert(key, sum);
-    });
-    snapshot::sums(&mut outputs.performance_hour, epoch, |key, sum| {
-        t.performance_hour.insert(key, sum);
-    });
-    snapshot::sums(&mut outputs.attribution_hour, epoch, |key, sum| {
-        t.attribution_hour.insert(key, sum);
-    });
-    snapshot::sums(&mut outputs.reach_day, epoch, |key, sum| {
-        t.reach_day.insert(key, sum);
-    });
-    snapshot::sums(&mut outputs.supply_hour, epoch, |key, sum| {
-        t.supply_hour.insert(key, sum);
-    });
-    snapshot::sums(&mut outputs.quality_minute, epoch, |key, sum| {
-        t.quality_minute.insert(key, sum);
-    });
-    snapshot::pairs(&mut outputs.conversion_paths, epoch, |conversion, step| {
-        t.conversion_paths.entry(conversion).or_default().push(step);
-    });
+    t.performance_minute.extend(snapshot::rows(&mut outputs.performance_minute, epoch).map(summed));
+    t.performance_hour.extend(snapshot::rows(&mut outputs.performance_hour, epoch).map(summed));
+    t.attribution_hour.extend(snapshot::rows(&mut outputs.attribution_hour, epoch).map(summed));
+    t.reach_day.extend(snapshot::rows(&mut outputs.reach_day, epoch).map(summed));
+    t.supply_hour.extend(snapshot::rows(&mut outputs.supply_hour, epoch).map(summed));
+    t.quality_minute.extend(snapshot::rows(&mut outputs.quality_minute, epoch).map(summed));
+    for ((conversion, step), count) in snapshot::rows(&mut outputs.conversion_paths, epoch) {
+        let path = t.conversion_paths.entry(conversion).or_default();
+        path.extend((0..count).map(|_| step));
+    }
     t.conversion_paths.values_mut().for_each(|path| path.sort());
     tables
+}
+
+fn summed<K, R>(((key, ()), sum): ((K, ()), R)) -> (K, R) {
+    (key, sum)
 }

@@ -1,0 +1,112 @@
+//! One table on its way into its file.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::assembly::{Assembly, Piece};
+use super::report::TableReport;
+use crate::sinks::cells::Digest;
+use crate::sinks::directory::PendingDirectory;
+use crate::sinks::table_file::{Encoded, Encoder, PublishError, TableFile, TableFormat};
+use crate::sinks::tables::TableRow;
+use crate::sinks::texts::Texts;
+
+/// A table: what the workers bring of it, and what is written of it.
+pub struct Table<R> {
+    /// Where the rows come together.
+    pub assembly: Assembly<R>,
+    encoder: Encoder,
+    written: Mutex<Written>,
+}
+
+struct Written {
+    file: TableFile,
+    pieces: InOrder<Encoded>,
+    digest: Digest,
+}
+
+impl<R: TableRow> Table<R> {
+    /// Starts a table of which `workers` have a share each.
+    pub fn new(
+        directory: &PendingDirectory,
+        format: TableFormat,
+        workers: usize,
+    ) -> Result<Self, PublishError> {
+        let (file, encoder) = TableFile::create::<R>(directory, format)?;
+        let written = Written { file, pieces: InOrder::default(), digest: Digest::default() };
+        let assembly = Assembly::new(workers, encoder.piece_rows());
+        Ok(Self { assembly, encoder, written: Mutex::new(written) })
+    }
+
+    /// Puts the rows of a piece in order and encodes them; writes what is next in the file, be it
+    /// this piece or not.
+    pub fn publish(&self, piece: Piece<R>, texts: &Texts) -> Result<(), PublishError> {
+        let mut rows: Vec<(R::Key, &R)> =
+            piece.rows.iter().flatten().map(|row| (row.key(texts), row)).collect();
+        // Each worker's rows are mostly in order, only hashed names are out of place: the stable
+        // sort finds that out, and merges.
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        let (encoded, digest) = self.encoder.encode(&rows, texts)?;
+        drop(rows);
+        drop(piece.rows);
+
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let Written { file, pieces, digest: sum } = &mut *written;
+        sum.add(digest);
+        pieces.put(piece.number, encoded);
+        while let Some(next) = pieces.next() {
+            file.append(next, R::TABLE)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file, of which all pieces were published.
+    pub fn finish(&self) -> Result<TableReport, PublishError> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.file.finish(R::TABLE)?;
+        let digest = written.digest;
+        Ok(TableReport { table: R::TABLE, rows: digest.rows(), digest: digest.hex() })
+    }
+}
+
+/// Gives out numbered things in order, in whatever order they come.
+#[derive(Debug)]
+struct InOrder<T> {
+    next: u64,
+    early: BTreeMap<u64, T>,
+}
+
+impl<T> Default for InOrder<T> {
+    fn default() -> Self {
+        Self { next: 0, early: BTreeMap::new() }
+    }
+}
+
+impl<T> InOrder<T> {
+    fn put(&mut self, number: u64, thing: T) {
+        self.early.insert(number, thing);
+    }
+
+    fn next(&mut self) -> Option<T> {
+        let thing = self.early.remove(&self.next)?;
+        self.next += 1;
+        Some(thing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_in_any_order_goes_out_in_order() {
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2], [2, 3, 0, 1]] {
+            let (mut pieces, mut out) = (InOrder::default(), Vec::new());
+            for number in order {
+                pieces.put(number, number);
+                out.extend(std::iter::from_fn(|| pieces.next()));
+            }
+            assert_eq!(out, [0, 1, 2, 3], "{order:?}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The services are really had: started, killed, started again, and gone with the test.
+
+mod clickhouse;
+mod kafka;
+mod orphans;
