@@ -15,7 +15,7 @@ variant() {
     case $1 in
         shipped) ;;
         lz4) echo 's/ *CODEC(.*)\(,\{0,1\}\)$/\1/' ;;
-        zstd) echo 's/CODEC(.*ZSTD(1))/CODEC(ZSTD(1))/' ;;
+        zstd) echo 's/CODEC(.*ZSTD([13]))/CODEC(ZSTD(1))/' ;;
         zstd3) echo 's/ZSTD(1)/ZSTD(3)/' ;;
         t64) echo 's/\(Int64 *\|UInt64 *\|DateTime64.*) *\)CODEC(.*)/\1CODEC(T64, ZSTD(1))/' ;;
         delta) echo 's/\(Int64 *\|UInt64 *\|DateTime64.*) *\)CODEC(.*)/\1CODEC(Delta, ZSTD(1))/' ;;
@@ -28,7 +28,7 @@ variants="shipped lz4 zstd zstd3 t64 delta doubledelta string"
 for name in $variants; do
     echo "DROP DATABASE IF EXISTS codecs_$name" | ask default
     echo "CREATE DATABASE codecs_$name" | ask default
-    sed -e '/^--/d' -e "$(variant "$name")" "$root/config/schemas/clickhouse_facts.sql" |
+    sed -e '/^--/d' -e "$(variant "$name")" -e 's/_window = 1000/&, min_bytes_for_wide_part = 0/' "$root/config/schemas/clickhouse_facts.sql" |
         while IFS= read -r -d ';' statement; do
             [ -z "${statement//[[:space:]]/}" ] || printf '%s' "$statement" | ask "codecs_$name"
         done

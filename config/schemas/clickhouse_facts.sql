@@ -3,11 +3,12 @@
 -- ORDER BY, so that is the whole key. The month of a row follows from its key: equal keys meet in
 -- one partition, and partitions can be read and merged apart.
 -- Don't chain materialized views behind these tables: they see inserts, not corrections.
+-- Codecs are measured (docs/decisions.md).
 -- Windows are DateTime64(0), as DateTime ends in 2106 and a record may claim the year 9999.
 
 CREATE TABLE IF NOT EXISTS performance_minute
 (
-    minute         DateTime64(0, 'UTC')   CODEC(DoubleDelta, ZSTD(1)),
+    minute         DateTime64(0, 'UTC')   CODEC(Delta, ZSTD(1)),
     campaign_id    LowCardinality(String) CODEC(ZSTD(1)),
     bids           Int64                  CODEC(T64, ZSTD(1)),
     wins           Int64                  CODEC(T64, ZSTD(1)),
@@ -18,7 +19,7 @@ CREATE TABLE IF NOT EXISTS performance_minute
     spend_micros   Int64                  CODEC(T64, ZSTD(1)),
     revenue_micros Int64                  CODEC(T64, ZSTD(1)),
     bid_micros     Int64                  CODEC(T64, ZSTD(1)),
-    version        UInt64                 CODEC(Delta, ZSTD(1)),
+    version        UInt64                 CODEC(Delta, ZSTD(3)),
     is_deleted     UInt8                  CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
@@ -28,7 +29,7 @@ SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS performance_hour
 (
-    hour           DateTime64(0, 'UTC')   CODEC(DoubleDelta, ZSTD(1)),
+    hour           DateTime64(0, 'UTC')   CODEC(Delta, ZSTD(1)),
     campaign_id    LowCardinality(String) CODEC(ZSTD(1)),
     creative_id    LowCardinality(String) CODEC(ZSTD(1)),
     site           LowCardinality(String) CODEC(ZSTD(1)),
@@ -43,7 +44,7 @@ CREATE TABLE IF NOT EXISTS performance_hour
     spend_micros   Int64                  CODEC(T64, ZSTD(1)),
     revenue_micros Int64                  CODEC(T64, ZSTD(1)),
     bid_micros     Int64                  CODEC(T64, ZSTD(1)),
-    version        UInt64                 CODEC(Delta, ZSTD(1)),
+    version        UInt64                 CODEC(Delta, ZSTD(3)),
     is_deleted     UInt8                  CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
@@ -53,12 +54,12 @@ SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS attribution_hour
 (
-    hour           DateTime64(0, 'UTC')   CODEC(DoubleDelta, ZSTD(1)),
+    hour           DateTime64(0, 'UTC')   CODEC(Delta, ZSTD(1)),
     campaign_id    LowCardinality(String) CODEC(ZSTD(1)),
     model          LowCardinality(String) CODEC(ZSTD(1)),
     credit_micros  Int64                  CODEC(T64, ZSTD(1)),
     revenue_micros Int64                  CODEC(T64, ZSTD(1)),
-    version        UInt64                 CODEC(Delta, ZSTD(1)),
+    version        UInt64                 CODEC(Delta, ZSTD(3)),
     is_deleted     UInt8                  CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
@@ -68,11 +69,11 @@ SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS reach_day
 (
-    day            DateTime64(0, 'UTC')   CODEC(DoubleDelta, ZSTD(1)),
+    day            DateTime64(0, 'UTC')   CODEC(Delta, ZSTD(1)),
     campaign_id    LowCardinality(String) CODEC(ZSTD(1)),
     users          Int64                  CODEC(T64, ZSTD(1)),
     impressions    Int64                  CODEC(T64, ZSTD(1)),
-    version        UInt64                 CODEC(Delta, ZSTD(1)),
+    version        UInt64                 CODEC(Delta, ZSTD(3)),
     is_deleted     UInt8                  CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
@@ -82,14 +83,14 @@ SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS supply_hour
 (
-    hour           DateTime64(0, 'UTC')   CODEC(DoubleDelta, ZSTD(1)),
+    hour           DateTime64(0, 'UTC')   CODEC(Delta, ZSTD(1)),
     site           LowCardinality(String) CODEC(ZSTD(1)),
     country        LowCardinality(String) CODEC(ZSTD(1)),
     device         LowCardinality(String) CODEC(ZSTD(1)),
     bid_requests   Int64                  CODEC(T64, ZSTD(1)),
     bids           Int64                  CODEC(T64, ZSTD(1)),
     wins           Int64                  CODEC(T64, ZSTD(1)),
-    version        UInt64                 CODEC(Delta, ZSTD(1)),
+    version        UInt64                 CODEC(Delta, ZSTD(3)),
     is_deleted     UInt8                  CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
@@ -116,7 +117,7 @@ CREATE TABLE IF NOT EXISTS quality_minute
     rejected_too_late       Int64                  CODEC(T64, ZSTD(1)),
     orphans                 Int64                  CODEC(T64, ZSTD(1)),
     invalid                 Int64                  CODEC(T64, ZSTD(1)),
-    version                 UInt64                 CODEC(Delta, ZSTD(1)),
+    version                 UInt64                 CODEC(Delta, ZSTD(3)),
     is_deleted              UInt8                  CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
@@ -133,7 +134,7 @@ CREATE TABLE IF NOT EXISTS conversion_paths
     path           String                 CODEC(ZSTD(1)),
     credit_micros  String                 CODEC(ZSTD(1)),
     revenue_micros String                 CODEC(ZSTD(1)),
-    version        UInt64                 CODEC(Delta, ZSTD(1)),
+    version        UInt64                 CODEC(Delta, ZSTD(3)),
     is_deleted     UInt8                  CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)

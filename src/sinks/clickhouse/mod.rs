@@ -41,3 +41,6 @@ pub use schema::{SCHEMA_VERSION, schema_text};
 pub use tables::Table;
 pub use upserts::{Campaign, Epochs, Limits, Reject, Upsert, Upserts, Writer};
 pub use verify::Mismatch;
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use clickhouse::{Row, RowOwned, RowWrite};
+use clickhouse::{Row, RowOwned};
 use dataflows::graphs::attribution::PathStep;
 use dataflows::graphs::auctions::SupplyKey;
 use dataflows::model::events::Placed;
@@ -12,6 +12,8 @@ use dataflows::model::lookups::Model;
 use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::reject::Feed;
 use dataflows::model::time::{Day, Epoch, Hour, Minute};
+
+use serde::Serialize;
 
 use super::rows::*;
 use super::upserts::{Campaign, Reject};
@@ -26,7 +28,7 @@ pub trait Table {
     /// The state of the key; an upsert without one deletes the key.
     type Value: Send + 'static;
     /// A row.
-    type Row: Row + RowOwned + RowWrite;
+    type Row: Row + RowOwned + Serialize;
 
     /// The rows of one upsert, as of `version`. Measures of a deleted key are zero.
     fn rows(
