@@ -39,6 +39,8 @@ pub enum Command {
     Demo(Demo),
     /// Check a configuration file.
     Check(Check),
+    /// Print the ClickHouse schema, as a live run creates it.
+    Schema(Schema),
     /// Print a completion script for a shell.
     ///
     /// Example: advertisex completions bash > /etc/bash_completion.d/advertisex
@@ -150,4 +152,22 @@ pub struct Check {
     /// Print the whole configuration that results, defaults included.
     #[arg(long)]
     pub print: bool,
+}
+
+/// `schema`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex schema
+  advertisex schema --database ads | clickhouse client --multiquery
+  advertisex schema --config live.toml > schema.sql
+A live run creates the same database, tables and views itself; print them to review them, or when its user may \
+not create.")]
+pub struct Schema {
+    /// The database [default: clickhouse.database of the config].
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// Configuration; what it leaves out is built in.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }

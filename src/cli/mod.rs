@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod generate;
 mod replay;
+mod schema;
 mod show;
 
 use std::io::{IsTerminal, Write};
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "advertisex", &mut text);

@@ -3,12 +3,14 @@
 
 mod client;
 mod kafka;
+pub mod clickhouse;
 mod locate;
 mod raw;
 mod validate;
 
 use std::path::{Path, PathBuf};
 
+use self::clickhouse::ClickHouseConfig;
 use crate::formats::layout::Layout;
 
 pub use client::Secret;
@@ -25,6 +27,8 @@ pub struct Config {
     pub replay: ReplayConfig,
     /// Where the live feeds come from; none when no server is named.
     pub kafka: Option<KafkaConfig>,
+    /// Where the tables go when the job runs live.
+    pub clickhouse: ClickHouseConfig,
 }
 
 /// Where the feeds are and how they are written.
@@ -114,6 +118,7 @@ impl Config {
         let mut all: toml::Table = toml::from_str(DEFAULTS).unwrap_or_default();
         merge(&mut all, toml::from_str(&own).unwrap_or_default());
         client::mask(&mut all);
+        clickhouse::cover(&mut all);
         Ok(all.to_string())
     }
 

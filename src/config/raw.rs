@@ -16,7 +16,7 @@ macro_rules! raw {
 
 raw! {
     /// The file.
-    Config { sources: Sources, limits: Limits, replay: Replay, kafka: Kafka }
+    Config { sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse }
 
     /// `[sources]`
     Sources { impressions: Source<ImpressionFields>, events: Events, bid_requests: Source<BidFields>, history: History }
@@ -44,6 +44,14 @@ raw! {
 
     /// `[kafka.campaigns]` and the other lookup tables
     LookupTopic { topic: String, format: LookupFormat }
+
+    /// `[clickhouse]`
+    ClickHouse {
+        url: String, database: String, user: String, password: String, lz4: bool,
+        emission_interval_ms: u64, insert_rows_max: usize, insert_bytes_max: usize,
+        queue_bytes_max: usize, connect_timeout_ms: u64, request_timeout_ms: u64, retry_min_ms: u64,
+        retry_max_ms: u64,
+    }
 
     /// `[sources.history]`
     History { bids: Vec<String>, impressions: Vec<String>, clicks: Vec<String>, conversions: Vec<String> }

@@ -16,7 +16,7 @@ pub struct Wrong {
     pub expected: String,
 }
 
-/// An error about `key`.
+/// Refuses a setting.
 pub fn wrong<T>(key: impl Into<String>, expected: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { key: key.into(), expected: expected.into() })
 }
@@ -57,6 +57,7 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         },
         replay: ReplayConfig { workers: raw.replay.workers, epoch_events: raw.replay.epoch_events },
         kafka,
+        clickhouse: super::clickhouse::validate(raw.clickhouse)?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Where the tables go. A sink sees only what is complete.
 
 pub mod cells;
+pub mod clickhouse;
 pub mod csv;
 pub mod directory;
 pub mod parquet;

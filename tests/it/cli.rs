@@ -191,3 +191,25 @@ fn completions_are_printed() {
         assert!(String::from_utf8_lossy(&done.stdout).contains("advertisex"));
     }
 }
+
+#[test]
+fn the_schema_is_printed_for_a_database_and_for_no_strange_name() {
+    let root = TempDir::new().expect("temporary directory");
+    let done = advertisex(&["schema", "--database", "ads"], root.path());
+    let printed = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert_eq!(code(&done), 0, "{}", said(&done));
+    assert!(printed.contains("CREATE DATABASE IF NOT EXISTS ads;\n\nUSE ads;"), "{printed}");
+    assert!(printed.contains("CREATE TABLE IF NOT EXISTS performance_minute\n"), "{printed}");
+    let done = advertisex(&["schema", "--database", "ads; DROP"], root.path());
+    assert_eq!(code(&done), 1);
+    assert!(said(&done).contains("letters, digits and _ are expected"), "{}", said(&done));
+}
+
+#[test]
+fn a_password_is_covered_when_a_configuration_is_printed() {
+    let root = TempDir::new().expect("temporary directory");
+    fs::write(root.path().join("my.toml"), "[clickhouse]\npassword = \"hunter2\"\n").expect("written");
+    let done = advertisex(&["check", "my.toml", "--print"], root.path());
+    let printed = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(printed.contains("password = \"***\"") && !printed.contains("hunter2"), "{printed}");
+}

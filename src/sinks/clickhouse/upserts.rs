@@ -1,0 +1,213 @@
+//! A batch of upserts, how it is cut into inserts, and what each insert is called.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use dataflows::graphs::attribution::PathStep;
+use dataflows::graphs::auctions::SupplyKey;
+use dataflows::model::events::Placed;
+use dataflows::model::ids::{Id, Name};
+use dataflows::model::lookups::Model;
+use dataflows::model::measures::{Credit, Measures, Reach, Supply};
+use dataflows::model::reject::{Feed, Reason};
+use dataflows::model::time::{Day, Epoch, EventTime, Hour, Minute};
+
+use super::tables::{self, Table};
+use crate::formats::reject::{self, Position};
+
+/// A key and its state; without one the key is gone.
+pub type Upsert<K, V> = (K, Option<V>);
+
+/// The epochs that a batch holds the changes of, first and last included.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Epochs {
+    /// The first.
+    pub first: Epoch,
+    /// The last; the version of every row, and the frontier once all is written.
+    pub last: Epoch,
+}
+
+/// What changed in a range of epochs: of each changed key its state as of the last of them. Keys
+/// are unique within a table. Names stay keys until the rows are written.
+#[derive(Debug)]
+pub struct Upserts {
+    /// Which epochs.
+    pub epochs: Epochs,
+    /// `performance_minute`.
+    pub performance_minute: Vec<Upsert<(Minute, Name), Measures>>,
+    /// `performance_hour`.
+    pub performance_hour: Vec<Upsert<Placed<Hour>, Measures>>,
+    /// `attribution_hour`.
+    pub attribution_hour: Vec<Upsert<((Hour, Name), Model), Credit>>,
+    /// `reach_day`.
+    pub reach_day: Vec<Upsert<(Day, Name), Reach>>,
+    /// `supply_hour`.
+    pub supply_hour: Vec<Upsert<SupplyKey, Supply>>,
+    /// `quality_minute`: every count, in the order of
+    /// [`QualityMinute::COUNTS`](crate::sinks::tables::QualityMinute::COUNTS).
+    pub quality_minute: Vec<Upsert<(Minute, Feed), [i64; 14]>>,
+    /// `conversion_paths`: the path in order.
+    pub conversion_paths: Vec<Upsert<Id, Arc<[PathStep]>>>,
+    /// `dim_campaign`.
+    pub campaigns: Vec<Upsert<Name, Campaign>>,
+    /// `rejects`.
+    pub rejects: Vec<Upsert<Reject, ()>>,
+}
+
+/// What the lookups say of a campaign.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Campaign {
+    /// Whose it is.
+    pub advertiser: Name,
+    /// What people call it; may be empty.
+    pub name: String,
+}
+
+/// A reject on its way to the `rejects` table.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reject {
+    /// The feed it came by.
+    pub feed: Feed,
+    /// Why.
+    pub reason: Reason,
+    /// The topic or file.
+    pub origin: Arc<str>,
+    /// The partition of the topic; 0 in a file.
+    pub place: i32,
+    /// The offset in the partition, or the byte, row or block in the file.
+    pub position: u64,
+    /// The record's number inside the message or block.
+    pub record: u64,
+    /// Its own time, when that could be read.
+    pub time: Option<EventTime>,
+    /// Its first bytes.
+    pub payload: Vec<u8>,
+    /// For people: which field, and what was expected.
+    pub hint: String,
+}
+
+impl From<reject::Reject> for Reject {
+    fn from(reject: reject::Reject) -> Self {
+        let (position, record) = match reject.origin.position {
+            Position::Byte(at) | Position::Row(at) => (at, 0),
+            Position::Block { offset, record } => (offset, record),
+        };
+        Self {
+            feed: reject.feed,
+            reason: reject.reason,
+            origin: reject.origin.file,
+            place: 0,
+            position,
+            record,
+            time: reject.ts,
+            payload: reject.payload,
+            hint: reject.hint,
+        }
+    }
+}
+
+impl Upserts {
+    /// An empty batch. Published, it only moves the frontier.
+    pub fn new(epochs: Epochs) -> Self {
+        Self {
+            epochs,
+            performance_minute: Vec::new(),
+            performance_hour: Vec::new(),
+            attribution_hour: Vec::new(),
+            reach_day: Vec::new(),
+            supply_hour: Vec::new(),
+            quality_minute: Vec::new(),
+            conversion_paths: Vec::new(),
+            campaigns: Vec::new(),
+            rejects: Vec::new(),
+        }
+    }
+
+    /// How many upserts it holds.
+    pub fn len(&self) -> usize {
+        self.performance_minute.len()
+            + self.performance_hour.len()
+            + self.attribution_hour.len()
+            + self.reach_day.len()
+            + self.supply_hour.len()
+            + self.quality_minute.len()
+            + self.conversion_paths.len()
+            + self.campaigns.len()
+            + self.rejects.len()
+    }
+
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// About how many bytes it takes, in memory and on its way.
+    pub fn bytes(&self) -> usize {
+        fn all<T: Table>(upserts: &[Upsert<T::Key, T::Value>]) -> usize {
+            upserts.iter().map(|(key, value)| T::bytes(key, value.as_ref())).sum()
+        }
+        all::<tables::PerformanceMinute>(&self.performance_minute)
+            + all::<tables::PerformanceHour>(&self.performance_hour)
+            + all::<tables::AttributionHour>(&self.attribution_hour)
+            + all::<tables::ReachDay>(&self.reach_day)
+            + all::<tables::SupplyHour>(&self.supply_hour)
+            + all::<tables::QualityMinute>(&self.quality_minute)
+            + all::<tables::ConversionPaths>(&self.conversion_paths)
+            + all::<tables::DimCampaign>(&self.campaigns)
+            + all::<tables::Rejects>(&self.rejects)
+    }
+}
+
+/// How large one insert may be.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Upserts; above 0.
+    pub rows_max: usize,
+    /// Bytes, about, before compression.
+    pub bytes_max: usize,
+}
+
+/// Cuts upserts into inserts that keep the limits. One upsert is never cut.
+pub(super) fn parts<T: Table>(upserts: &[Upsert<T::Key, T::Value>], limits: Limits) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (at, (key, value)) in upserts.iter().enumerate() {
+        let more = T::bytes(key, value.as_ref());
+        if at > start && (at - start >= limits.rows_max || bytes + more > limits.bytes_max) {
+            parts.push(start..at);
+            (start, bytes) = (at, 0);
+        }
+        bytes += more;
+    }
+    if start < upserts.len() {
+        parts.push(start..upserts.len());
+    }
+    parts
+}
+
+/// Who writes: what the frontier is kept under and tokens start with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Writer {
+    /// The job.
+    pub job: String,
+    /// Which of the job's processes, from 0; no two write the same key.
+    pub shard: u32,
+    /// This start of the process. It keeps a token from ever meaning other rows: after a restart
+    /// the same epochs may be cut into other parts, and a part that ClickHouse took for known
+    /// would be lost.
+    run: u64,
+}
+
+impl Writer {
+    /// A writer with a run number of its own.
+    pub fn new(job: impl Into<String>, shard: u32) -> Self {
+        Self { job: job.into(), shard, run: rand::random() }
+    }
+
+    /// The deduplication token of one insert: the same for every attempt at it, and for no other.
+    pub(super) fn token(&self, epochs: Epochs, table: &str, part: &Range<usize>) -> String {
+        let Self { job, shard, run } = self;
+        let (Epochs { first, last }, Range { start, end }) = (epochs, part);
+        format!("{job}/{shard}/{run:016x}/{table}/{first}-{last}/{start}-{end}")
+    }
+}

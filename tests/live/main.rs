@@ -1,0 +1,4 @@
+//! Against real services, which the tests start on loopback (`tests/services`).
+
+mod clickhouse;
+mod server;
