@@ -9,9 +9,8 @@
 //! Nearly all records of a batch have one epoch and the difference +1, and once a trace is
 //! compacted, nearly all of the trace has: a run is then hardly more than its rows. Differences
 //! that differ (the measures of an aggregate, most of which are zero) are kept as a few bytes
-//! each, see [`Diff`]. A run is what
-//! the batcher sorts, what a batch consists of and what a merge frees piece by piece, so that no
-//! second copy of an arrangement is made when a batch is sealed.
+//! each, see [`Diff`]. A run is what the batcher sorts, what a batch consists of and what a merge
+//! frees piece by piece, so that no second copy of an arrangement is made when a batch is sealed.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
