@@ -31,6 +31,8 @@ Logs go to stderr; ADVERTISEX_LOG sets their level (error, warn, info, debug).";
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Read the feeds from Kafka and keep the tables in ClickHouse up to date.
+    Run(Run),
     /// Compute every table from files of history.
     Replay(Replay),
     /// Write believable traffic to try things with.
@@ -48,6 +50,36 @@ pub enum Command {
         /// The shell.
         shell: Shell,
     },
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex run --config live.toml
+  advertisex run --config live.toml --workers 4 --state /var/lib/advertisex
+  advertisex run --config live.toml --until-idle-ms 5000
+Ctrl-C or SIGTERM ends a run; the next one goes on where it stopped, whatever ended it. Topics and addresses \
+are set in [kafka] and [clickhouse] of the config; `advertisex check --print` shows all settings.")]
+pub struct Run {
+    /// Configuration; what it leaves out is built in.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Worker threads [default: replay.workers of the config; 0: one per core].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Where the binding log lies: which offsets each epoch was made of. Keep it.
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+    /// The run's name, under which ClickHouse keeps how far it is.
+    #[arg(long, value_name = "NAME", default_value = "advertisex")]
+    pub job: String,
+    /// Milliseconds from one epoch to the next.
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub epoch_ms: u64,
+    /// End once nothing has arrived for this long and everything is published.
+    #[arg(long, value_name = "MS")]
+    pub until_idle_ms: Option<u64>,
 }
 
 /// `replay`.

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod generate;
 mod replay;
+mod run;
 mod schema;
 mod show;
 
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -75,6 +77,7 @@ fn report(error: &anyhow::Error) {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     use crate::generate::GenerateError;
+    use crate::runtime::live::LiveError;
     use crate::runtime::replay::ReplayError;
     use crate::sinks::directory::DirectoryError;
 
@@ -83,6 +86,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     if let Some(GenerateError::NotEmpty { .. } | GenerateError::NotOurs { .. }) = error.downcast_ref() {
         return exit::OCCUPIED;
+    }
+    if let Some(LiveError::NoKafka) = error.downcast_ref() {
+        return exit::BAD_CONFIG;
     }
     match error.downcast_ref::<ReplayError>() {
         Some(ReplayError::Directory(DirectoryError::Occupied(_))) => exit::OCCUPIED,

@@ -4,6 +4,7 @@ mod assembly;
 mod crew;
 pub mod demo;
 pub mod job;
+pub mod live;
 pub mod progress;
 pub mod publish;
 pub mod replay;

@@ -104,6 +104,15 @@ pub enum Quality {
     Invalid,
 }
 
+impl Quality {
+    /// Everything that is counted, in order.
+    pub fn all() -> impl Iterator<Item = Quality> {
+        let rejected = Reason::ALL.into_iter().map(Quality::Rejected);
+        let before = [Quality::Received, Quality::Accepted, Quality::Duplicate];
+        before.into_iter().chain(rejected).chain([Quality::Orphan, Quality::Invalid])
+    }
+}
+
 /// The key of one count of `quality_minute`; the difference is the count.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct QualityKey {

@@ -88,15 +88,16 @@ pub struct Reject {
 
 impl From<reject::Reject> for Reject {
     fn from(reject: reject::Reject) -> Self {
-        let (position, record) = match reject.origin.position {
-            Position::Byte(at) | Position::Row(at) => (at, 0),
-            Position::Block { offset, record } => (offset, record),
+        let (place, position, record) = match reject.origin.position {
+            Position::Byte(at) | Position::Row(at) => (0, at, 0),
+            Position::Block { offset, record } => (0, offset, record),
+            Position::Message { partition, offset } => (partition, offset.max(0) as u64, 0),
         };
         Self {
             feed: reject.feed,
             reason: reject.reason,
             origin: reject.origin.file,
-            place: 0,
+            place,
             position,
             record,
             time: reject.ts,
@@ -107,6 +108,19 @@ impl From<reject::Reject> for Reject {
 }
 
 impl Upserts {
+    /// Adds another batch of the same epochs and of other keys.
+    pub fn append(&mut self, mut other: Upserts) {
+        self.performance_minute.append(&mut other.performance_minute);
+        self.performance_hour.append(&mut other.performance_hour);
+        self.attribution_hour.append(&mut other.attribution_hour);
+        self.reach_day.append(&mut other.reach_day);
+        self.supply_hour.append(&mut other.supply_hour);
+        self.quality_minute.append(&mut other.quality_minute);
+        self.conversion_paths.append(&mut other.conversion_paths);
+        self.campaigns.append(&mut other.campaigns);
+        self.rejects.append(&mut other.rejects);
+    }
+
     /// An empty batch. Published, it only moves the frontier.
     pub fn new(epochs: Epochs) -> Self {
         Self {

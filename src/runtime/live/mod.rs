@@ -1,0 +1,227 @@
+//! Live: from Kafka through the graphs into ClickHouse, exactly once.
+//!
+//! ```text
+//!   Kafka ─▶ workers: read into epochs ─▶ graphs ─▶ what changed ─▶ publisher ─▶ ClickHouse
+//!                 │                                                  ▲
+//!                 └─▶ binding log: epoch = offsets, on disk ─────────┘ nothing leaves before
+//! ```
+//!
+//! A run that starts finds in ClickHouse up to which epoch everything is published, and in the
+//! binding log what each epoch was made of. It reads the same offsets into the same epochs again:
+//! what was published is only rebuilt, what was not is published, once more perhaps, with the
+//! versions it had. A version replaces a lesser one, so nothing is lost and nothing counted twice.
+
+mod binder;
+mod following;
+mod hub;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use dataflows::model::time::Epoch;
+
+use self::binder::Binder;
+use self::hub::Hub;
+use self::worker::LiveWorker;
+use crate::bindings::{Binding, Bindings, BindingsError, Positions};
+use crate::config::{Config, KafkaConfig};
+use crate::names::{Names, SharedNames};
+use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Health, Publisher, Writer};
+use crate::sources::kafka::{KafkaSourceError, Registry};
+
+/// How a live run is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The run's name: its frontier and binding log are kept under it.
+    pub job: String,
+    /// Where the binding log lies.
+    pub state: PathBuf,
+    /// Worker threads.
+    pub workers: usize,
+    /// The time from one epoch to the next.
+    pub epoch: Duration,
+    /// End once nothing has arrived for this long and everything is published.
+    pub until_idle: Option<Duration>,
+    /// Set from outside to end the run.
+    pub stop: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// Why a live run ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// The configuration names no Kafka.
+    #[error("the configuration has no kafka.bootstrap_servers, so there is nothing to read; set it")]
+    NoKafka,
+    /// The state directory.
+    #[error("can't make the state directory {path}")]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// ClickHouse has published what this directory's binding log does not know.
+    #[error(
+        "ClickHouse holds epoch {published} of job {job:?}, but the binding log in {path} ends before; \
+         use the log that belongs to it, or another job name and database"
+    )]
+    ForeignLog {
+        /// The job.
+        job: String,
+        /// The frontier in ClickHouse.
+        published: Epoch,
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// The binding log.
+    #[error(transparent)]
+    Bindings(#[from] BindingsError),
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] KafkaSourceError),
+    /// ClickHouse.
+    #[error(transparent)]
+    ClickHouse(#[from] ClickHouseError),
+    /// Publishing met a fault that no waiting mends.
+    #[error("publishing to ClickHouse has ended: {reason}")]
+    Publishing {
+        /// Which.
+        reason: String,
+    },
+    /// A thread could not be started.
+    #[error("can't start a thread")]
+    Thread(#[source] std::io::Error),
+    /// A worker thread ended unexpectedly.
+    #[error("a worker failed: {0}")]
+    Worker(String),
+}
+
+/// What the workers share.
+struct Shared {
+    kafka: KafkaConfig,
+    registry: Option<Arc<Registry>>,
+    names: SharedNames,
+    /// What was bound before this start, and where reading goes on behind it.
+    history: Vec<Binding>,
+    positions: Positions,
+    /// Everything up to here was published before this start.
+    published: Epoch,
+    /// The first epoch of this start.
+    first: Epoch,
+    binder: Binder,
+    hub: Hub,
+    emission: Duration,
+    started: Instant,
+    /// When something arrived last, in milliseconds since the start.
+    touched: AtomicU64,
+    stop: Arc<std::sync::atomic::AtomicBool>,
+    failure: Mutex<Option<LiveError>>,
+}
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    fn fail(&self, error: LiveError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.stop.store(true, Relaxed);
+    }
+
+    /// Whether nothing has arrived for `quiet` and everything that did is published.
+    fn is_idle(&self, quiet: Duration) -> bool {
+        let touched = Duration::from_millis(self.touched.load(Relaxed));
+        let silent = self.started.elapsed().saturating_sub(touched) >= quiet;
+        let all_bound = u128::from(self.binder.bound()) > epoch_of(self.started, touched);
+        silent && all_bound && self.hub.publisher().published() >= Some(self.binder.last_bound())
+    }
+}
+
+/// The epoch, about, of an instant: epochs are milliseconds since 1970.
+fn epoch_of(started: Instant, since: Duration) -> u128 {
+    let ago = started.elapsed().saturating_sub(since);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| now.saturating_sub(ago).as_millis())
+}
+
+/// Runs until it is stopped, is idle as the options say, or something fails that no waiting mends.
+///
+/// # Errors
+/// See [`LiveError`]. Brokers or a ClickHouse that are away are waited for, and are no errors.
+pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
+    let kafka = config.kafka.clone().ok_or(LiveError::NoKafka)?;
+    let state = |source| LiveError::State { path: options.state.clone(), source };
+    std::fs::create_dir_all(&options.state).map_err(state)?;
+    let (log, history) = Bindings::open(&options.state, &options.job)?;
+
+    let clickhouse = ClickHouse::connect(config.clickhouse.clone())?;
+    clickhouse.create_schema()?;
+    clickhouse.verify_schema()?;
+    let published = clickhouse.frontier(&options.job, 0)?.unwrap_or(0);
+    if published > 0 && log.last_epoch().is_none() {
+        let (job, path) = (options.job.clone(), options.state.clone());
+        return Err(LiveError::ForeignLog { job, published, path });
+    }
+
+    let names: SharedNames = Arc::new(Names::default());
+    let writer = Writer::new(options.job.clone(), 0);
+    let publisher = Publisher::start(clickhouse, writer, Arc::clone(&names)).map_err(LiveError::Thread)?;
+    let positions = log.positions();
+    let (binder, first) = Binder::new(log, published, options.workers, options.epoch.as_millis() as u64);
+    let shared = Arc::new(Shared {
+        registry: kafka.registry.as_ref().map(|registry| Arc::new(Registry::start(registry))),
+        kafka,
+        names,
+        history,
+        positions,
+        published,
+        first,
+        binder,
+        hub: Hub::new(publisher, published, options.workers),
+        emission: config.clickhouse.emission_interval,
+        started: Instant::now(),
+        touched: AtomicU64::new(0),
+        stop: Arc::clone(&options.stop),
+        failure: Mutex::new(None),
+    });
+    tracing::info!(
+        job = options.job,
+        bound_epochs = shared.history.len(),
+        published,
+        "live: reading from Kafka, publishing to ClickHouse"
+    );
+    run_workers(&shared, options)
+}
+
+fn run_workers(shared: &Arc<Shared>, options: &Options) -> Result<(), LiveError> {
+    let theirs = Arc::clone(shared);
+    let guards = timely::execute(timely::Config::process(options.workers), move |worker| {
+        let done = LiveWorker::open(worker, &theirs).and_then(|live| live.run(worker));
+        if let Err(error) = done {
+            theirs.fail(error);
+        }
+        // Nobody waits for what a stopped run has not finished: a start goes on from the log.
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+    })
+    .map_err(LiveError::Worker)?;
+    while !shared.is_over() {
+        std::thread::sleep(Duration::from_millis(20));
+        if options.until_idle.is_some_and(|quiet| shared.is_idle(quiet)) {
+            shared.stop.store(true, Relaxed);
+        }
+        if let Health::Failed { reason } = shared.hub.publisher().health() {
+            shared.fail(LiveError::Publishing { reason });
+        }
+    }
+    for result in guards.join() {
+        result.map_err(LiveError::Worker)?;
+    }
+    shared.hub.publisher().stop();
+    shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+}

@@ -1,0 +1,209 @@
+//! One worker of the live run: reads its partitions, epoch by epoch, and brings what changed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use dataflows::model::ids::Name;
+use dataflows::model::lookups::LookupRow;
+use dataflows::model::time::Epoch;
+use timely::worker::Worker;
+
+use super::following::Following;
+use super::{LiveError, Shared};
+use crate::bindings::{Binding, Range, TopicPartition};
+use crate::formats::Batch;
+use crate::runtime::job::Job;
+use crate::sinks::clickhouse::{Campaign, Reject, Upserts};
+use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
+
+/// What is read between two steps of the dataflow.
+const BUDGET: Budget = Budget { messages: 8192, bytes: 4 << 20, wait: Duration::from_millis(2) };
+/// Epochs that are read before the first of them is worked off.
+const EPOCHS_AHEAD: usize = 8;
+
+pub(super) struct LiveWorker<'a> {
+    shared: &'a Shared,
+    index: usize,
+    source: KafkaSource,
+    job: Job,
+    following: Following,
+    batch: Batch,
+    /// What was read into the present epoch.
+    ranges: BTreeMap<TopicPartition, Range>,
+    /// Closed epochs that are not complete yet.
+    unfinished: Vec<Epoch>,
+    /// Beside the tables, what is still to be brought, by epoch.
+    rejects: Vec<(Epoch, Reject)>,
+    campaigns: Vec<(Epoch, Name, Option<Campaign>)>,
+    /// Everything up to here was brought.
+    brought: Epoch,
+    emitted: Instant,
+}
+
+impl<'a> LiveWorker<'a> {
+    pub(super) fn open(worker: &mut Worker, shared: &'a Shared) -> Result<Self, LiveError> {
+        let share = Share { worker: worker.index(), workers: worker.peers() };
+        let registry = shared.registry.as_ref();
+        let source = KafkaSource::open(&shared.kafka, share, &shared.positions, &shared.names, registry)?;
+        let mut job = Job::new(worker, &[]);
+        let following = Following::new(worker, job.outputs());
+        Ok(Self {
+            shared,
+            index: worker.index(),
+            source,
+            job,
+            following,
+            batch: Batch::default(),
+            ranges: BTreeMap::new(),
+            unfinished: Vec::new(),
+            rejects: Vec::new(),
+            campaigns: Vec::new(),
+            brought: shared.published,
+            emitted: Instant::now(),
+        })
+    }
+
+    pub(super) fn run(mut self, worker: &mut Worker) -> Result<(), LiveError> {
+        self.recover(worker)?;
+        while !self.shared.is_over() {
+            self.read()?;
+            self.end_epoch()?;
+            worker.step();
+            self.bring();
+        }
+        Ok(())
+    }
+
+    /// Reads what was bound before: all that is published at once, the rest epoch by epoch, as it
+    /// was bound.
+    fn recover(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
+        let shared = self.shared;
+        let published = shared.history.partition_point(|binding| binding.epoch <= shared.published);
+        let (past, rest) = shared.history.split_at(published);
+        self.read_again(worker, joined(past))?;
+        let first = rest.first().map_or(shared.first, |binding| binding.epoch);
+        self.job.advance_to(first);
+        self.job.catch_up(worker, || shared.is_over());
+        // What the tables hold is published: only what changes from here on is of interest.
+        self.following.skip(shared.published);
+        self.rejects.clear();
+        self.campaigns.clear();
+        for binding in rest {
+            self.job.advance_to(binding.epoch);
+            self.read_again(worker, binding.ranges.clone())?;
+            self.unfinished.push(binding.epoch);
+        }
+        self.job.advance_to(shared.first);
+        Ok(())
+    }
+
+    fn read_again(&mut self, worker: &mut Worker, ranges: Vec<Range>) -> Result<(), LiveError> {
+        let ours = ranges.into_iter().filter(|range| self.source.owns(&range.place));
+        let mut left = RangesLeft::new(ours);
+        while !left.is_empty() && !self.shared.is_over() {
+            self.batch.clear();
+            self.source.read_ranges(&mut left, BUDGET, &mut self.batch)?;
+            self.feed();
+            worker.step();
+        }
+        Ok(())
+    }
+
+    /// Reads what has arrived, while there is room for what comes of it.
+    fn read(&mut self) -> Result<(), LiveError> {
+        let (job, unfinished) = (&mut self.job, &mut self.unfinished);
+        unfinished.retain(|epoch| !job.outputs().is_complete(*epoch));
+        if unfinished.len() > EPOCHS_AHEAD || !self.shared.hub.has_room() {
+            return Ok(());
+        }
+        self.batch.clear();
+        for range in self.source.poll(BUDGET, &mut self.batch)? {
+            match self.ranges.get_mut(&range.place) {
+                Some(known) => known.to = range.to,
+                None => _ = self.ranges.insert(range.place.clone(), range),
+            }
+        }
+        if !self.batch.is_empty() {
+            self.shared.touch();
+            self.feed();
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self) {
+        self.job.feed(&self.batch);
+        let epoch = self.job.epoch();
+        for (row, diff) in self.batch.lookups.drain(..) {
+            self.job.change_lookup(row, diff);
+            if let LookupRow::Campaign(campaign, advertiser) = row {
+                let present = (diff > 0).then(|| Campaign { advertiser, name: String::new() });
+                self.campaigns.push((epoch, campaign, present));
+            }
+        }
+        for fault in self.batch.lookup_faults.drain(..) {
+            tracing::warn!(origin = ?fault.origin, "a lookup row was not taken: {}", fault.hint);
+        }
+        self.rejects.extend(self.batch.rejects.drain(..).map(|reject| (epoch, reject.into())));
+    }
+
+    fn end_epoch(&mut self) -> Result<(), LiveError> {
+        let epoch = self.job.epoch();
+        if self.shared.binder.is_due(epoch) {
+            let ranges = std::mem::take(&mut self.ranges).into_values().collect();
+            let next = self.shared.binder.close(epoch, ranges)?;
+            self.job.advance_to(next);
+            self.unfinished.push(epoch);
+            self.source.discover()?;
+        }
+        Ok(())
+    }
+
+    /// Brings the changes that are asked for, once they are complete.
+    fn bring(&mut self) {
+        let (shared, outputs) = (self.shared, self.job.outputs());
+        if self.index == 0 && self.emitted.elapsed() >= shared.emission {
+            let bound = shared.binder.bound();
+            if outputs.is_complete(bound) {
+                shared.hub.want(bound);
+                self.emitted = Instant::now();
+            }
+        }
+        if let Some(epochs) = shared.hub.wanted()
+            && epochs.last > self.brought
+            && outputs.is_complete(epochs.last)
+        {
+            self.brought = epochs.last;
+            let mut share = self.following.take(epochs);
+            self.add_rest(&mut share);
+            shared.hub.bring(share);
+            self.source.commit(&self.source.positions());
+        }
+        shared.hub.hand_over();
+    }
+
+    fn add_rest(&mut self, share: &mut Upserts) {
+        let last = share.epochs.last;
+        let rejects = self.rejects.extract_if(.., |(epoch, _)| *epoch <= last);
+        share.rejects = rejects.map(|(_, reject)| (reject, Some(()))).collect();
+        let changes = self.campaigns.extract_if(.., |(epoch, ..)| *epoch <= last);
+        let latest: BTreeMap<_, _> = changes.map(|(_, campaign, present)| (campaign, present)).collect();
+        share.campaigns = latest.into_iter().collect();
+    }
+}
+
+/// All ranges of bindings, those of one partition joined.
+fn joined(bindings: &[Binding]) -> Vec<Range> {
+    let mut ranges: BTreeMap<&TopicPartition, Range> = BTreeMap::new();
+    for range in bindings.iter().flat_map(|binding| &binding.ranges) {
+        ranges.entry(&range.place).or_insert_with(|| range.clone()).to = range.to;
+    }
+    ranges.into_values().collect()
+}
+
+impl Shared {
+    /// Notes that something has arrived.
+    fn touch(&self) {
+        self.touched.store(self.started.elapsed().as_millis() as u64, Relaxed);
+    }
+}
