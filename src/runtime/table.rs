@@ -52,7 +52,7 @@ impl<R: TableRow> Table<R> {
         // have the same.
         rows.sort_unstable_by_key(|(lead, _)| *lead);
         for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
-            tied.sort_unstable_by_key(|(_, row)| row.key(texts));
+            tied.sort_by_cached_key(|(_, row)| row.key(texts));
         }
         let (encoded, digest) = self.encoder.encode(&rows, texts)?;
         drop(rows);

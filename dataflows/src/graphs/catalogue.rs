@@ -246,7 +246,7 @@ fn explode<'scope>(
 fn watch<K, R>(probe: &Handle<Epoch>, table: &Summed<'_, K, R>)
 where
     K: crate::operators::arrange::Key,
-    R: crate::operators::packed::Diff,
+    R: crate::model::diff::Diff,
 {
     table.stream.clone().probe_with(probe);
 }

@@ -7,7 +7,8 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::Exchange;
 
 use super::batcher::PackedBatcher;
-use super::packed::{Diff, Packed};
+use super::packed::Packed;
+use crate::model::diff::Diff;
 use crate::model::ids::Route;
 use crate::model::time::Epoch;
 

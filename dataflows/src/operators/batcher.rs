@@ -14,7 +14,8 @@ use timely::progress::frontier::AntichainRef;
 
 use super::arrange::{Key, Val};
 use super::merge::{Chain, merge};
-use super::packed::{Diff, Packed, Packer, TARGET};
+use super::packed::{Packed, Packer, TARGET};
+use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 
 /// Runs sorted at a time: larger sorts leave less to merge, while they fit the cache.

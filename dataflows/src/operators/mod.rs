@@ -3,10 +3,10 @@
 
 pub mod arrange;
 pub mod batcher;
+mod columns;
 pub mod cursor;
 pub(crate) mod groups;
 pub mod lanes;
 mod merge;
 pub mod packed;
 pub mod regroup;
-pub(crate) mod varint;
