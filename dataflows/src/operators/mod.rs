@@ -9,4 +9,5 @@ pub(crate) mod groups;
 pub mod lanes;
 mod merge;
 pub mod packed;
+mod positions;
 pub mod regroup;
