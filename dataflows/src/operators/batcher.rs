@@ -19,9 +19,9 @@ use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 
 /// Runs sorted at a time: larger sorts leave less to merge, while they fit the cache.
-const STAGED_RUNS: usize = 8;
+const STAGED_RUNS: usize = 16;
 /// Chains merged at a time.
-const FAN: usize = 32;
+const FAN: usize = 64;
 
 /// A batcher of packed runs of what `split` makes of records.
 pub struct PackedBatcher<K: Key, V: Val, R: Diff, F> {
