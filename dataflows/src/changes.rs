@@ -11,10 +11,11 @@ use timely::progress::Antichain;
 use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::chunk::ChunkBatch;
 
+use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 use crate::operators::arrange::{Key, Val};
 use crate::operators::groups::Groups;
-use crate::operators::packed::{Diff, Packed};
+use crate::operators::packed::Packed;
 use crate::snapshot::Table;
 
 type Batch<K, V, R> = Rc<ChunkBatch<Packed<K, V, R>>>;

@@ -8,9 +8,10 @@ use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
 use timely::progress::Antichain;
 
+use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 use crate::operators::arrange::Val;
-use crate::operators::packed::{Diff, Packed};
+use crate::operators::packed::Packed;
 
 /// The state of a table: of an aggregate ([`SumTrace`](crate::operators::arrange::SumTrace)) or of
 /// a collection of pairs ([`ValTrace`](crate::operators::arrange::ValTrace)).

@@ -208,10 +208,11 @@ mod tests {
     use dataflows::model::measures::Reach;
     use dataflows::model::time::Day;
 
-    /// Each worker's rows of many days, by name within a day.
+    /// Each worker's rows of many days, in no order within a day.
     fn shares(names: &Names, rows: [u32; 2]) -> Vec<Vec<ReachDay>> {
         let row = |worker: usize, n: u32| {
-            let campaign = names.name(&format!("{}{worker}", ["c", "campaign-"][n as usize % 2]));
+            let kind = ["c", "campaign-"][n as usize % 2];
+            let campaign = names.name(&format!("{kind}{:02}-{worker}", n % 100 / 2));
             let reach = Reach { users: i64::from(n), impressions: -1 };
             ((Day(n / 100), campaign.expect("no collision")), reach)
         };
@@ -251,7 +252,6 @@ mod tests {
                 let campaign = names.name_text(*campaign);
                 expected.push(format!("{:06} {},{campaign},{},-1", day.0, day.start_millis(), reach.users));
             }
-            // The stable sort by day and name, as within them each worker's rows are in order.
             expected.sort_by_key(|line| line.split(',').take(2).map(str::to_owned).collect::<Vec<_>>());
             let path = root.path().join("reach_day.csv");
             let file = TableFile::Csv(File::create(&path).expect("creates"));

@@ -8,7 +8,7 @@ use super::report::TableReport;
 use crate::sinks::cells::Digest;
 use crate::sinks::directory::PendingDirectory;
 use crate::sinks::table_file::{Encoded, Encoder, PublishError, TableFile, TableFormat};
-use crate::sinks::tables::TableRow;
+use crate::sinks::tables::{Lead, TableRow};
 use crate::sinks::texts::Texts;
 
 /// A table: what the workers bring of it, and what is written of it.
@@ -46,13 +46,12 @@ impl<R: TableRow> Table<R> {
     /// Puts the rows of a piece in order and encodes them; writes what is next in the file, be it
     /// this piece or not.
     pub fn publish(&self, piece: Piece<R>, texts: &Texts) -> Result<(), PublishError> {
-        let mut rows: Vec<(u128, &R)> =
+        let mut rows: Vec<(Lead, &R)> =
             piece.rows.iter().flatten().map(|row| (row.lead(texts), row)).collect();
-        // Most rows are told apart by their leads, which are quick to compare; of the others few
-        // have the same.
+        // Nearly all rows are told apart by their leads.
         rows.sort_unstable_by_key(|(lead, _)| *lead);
         for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
-            tied.sort_unstable_by_key(|(_, row)| row.key(texts));
+            tied.sort_by_cached_key(|(_, row)| row.key(texts));
         }
         let (encoded, digest) = self.encoder.encode(&rows, texts)?;
         drop(rows);

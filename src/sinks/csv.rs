@@ -28,6 +28,13 @@ impl Lines {
         self.start = self.bytes.len();
     }
 
+    #[inline(never)]
+    fn digits(&mut self, value: i64) {
+        let mut digits = itoa::Buffer::new();
+        self.bytes.extend_from_slice(digits.format(value).as_bytes());
+        self.bytes.push(b',');
+    }
+
     /// Forgets the lines, for which only the digest was of interest.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -41,15 +48,12 @@ impl Lines {
 }
 
 impl CellSink for Lines {
+    #[inline]
     fn int(&mut self, value: i64) {
-        match u8::try_from(value) {
+        match value {
             // Most measures of most rows.
-            Ok(digit @ 0..=9) => self.bytes.extend_from_slice(&[b'0' + digit, b',']),
-            _ => {
-                let mut digits = itoa::Buffer::new();
-                self.bytes.extend_from_slice(digits.format(value).as_bytes());
-                self.bytes.push(b',');
-            }
+            0..=9 => self.bytes.extend_from_slice(&[b'0' + value as u8, b',']),
+            _ => self.digits(value),
         }
     }
 

@@ -102,7 +102,7 @@ fn a_line_of_100_mb_is_one_reject_in_bounded_memory() {
     let (Some(before), Some(after)) =
         (before["peak_memory_bytes"].as_u64(), after["peak_memory_bytes"].as_u64())
     else {
-        return eprintln!("this system doesn't tell a process's memory");
+        return; // this system doesn't tell a process's memory
     };
     assert!(after < before + (32 << 20), "{after} bytes of memory, {before} without the line");
 }

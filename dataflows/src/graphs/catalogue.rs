@@ -5,13 +5,13 @@ use differential_dataflow::VecCollection;
 use differential_dataflow::input::{Input, InputSession};
 use differential_dataflow::trace::TraceReader;
 use timely::dataflow::Scope;
-use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Exchange, Probe};
 use timely::progress::Antichain;
 
 use crate::model::events::{Bid, Click, Conversion, Impression, Placed};
-use crate::model::ids::{Id, Name};
+use crate::model::ids::{Id, Name, Route};
 use crate::model::lookups::{LookupRow, Model};
 use crate::model::measures::{Credit, Measures, Reach, Supply};
 use crate::model::reject::QualityKey;
@@ -189,10 +189,13 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
 
     // 5. The tables.
     let served = explode(seen.first.clone());
-    let facts = auctions.first.concatenate([served, touches.second, booking.first]);
+    // What is added up by minute and by hour travels once, for both: a campaign's hours are whole on
+    // a worker.
+    let facts = auctions.first.concatenate([served, touches.second, booking.first]).inner;
+    let facts = facts.exchange(|(place, _, _)| (place.window.hour(), place.campaign).route()).as_collection();
     let performance_minute =
-        facts.clone().arrange_by("performance by minute", |place| ((place.window, place.campaign), ()));
-    let performance_hour = facts.arrange_by("performance by hour", |place| (place.hourly(), ()));
+        facts.clone().arrange_here("performance by minute", |place| ((place.window, place.campaign), ()));
+    let performance_hour = facts.arrange_here("performance by hour", |place| (place.hourly(), ()));
     let attribution_hour = attribution.second.arrange_by("attribution by hour", |key| (key, ()));
     let reach_day = reach(seen.first);
     let supply_hour = auctions.second.arrange_by("supply by hour", |key| (key, ()));
@@ -246,7 +249,7 @@ fn explode<'scope>(
 fn watch<K, R>(probe: &Handle<Epoch>, table: &Summed<'_, K, R>)
 where
     K: crate::operators::arrange::Key,
-    R: crate::operators::packed::Diff,
+    R: crate::model::diff::Diff,
 {
     table.stream.clone().probe_with(probe);
 }

@@ -4,8 +4,8 @@
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Multiply, Semigroup};
 use serde::{Deserialize, Serialize};
 
-use crate::operators::packed::Diff;
-use crate::operators::varint;
+use super::diff::Diff;
+use super::varint;
 
 /// Declares a struct of integers as an additive group. Addition wraps: as sums are exact modulo
 /// the integer's range, a total that fits is right whatever the partial sums went through.

@@ -1,5 +1,6 @@
 //! Words of the domain: keys, money, time, the events, measures, rejects, lookups.
 
+pub mod diff;
 pub mod events;
 pub mod ids;
 pub mod lookups;
@@ -7,3 +8,4 @@ pub mod measures;
 pub mod money;
 pub mod reject;
 pub mod time;
+mod varint;

@@ -4,10 +4,11 @@ use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::chunk::ChunkSpine;
 use differential_dataflow::{ExchangeData, VecCollection};
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
 use super::batcher::PackedBatcher;
-use super::packed::{Diff, Packed};
+use super::packed::Packed;
+use crate::model::diff::Diff;
 use crate::model::ids::Route;
 use crate::model::time::Epoch;
 
@@ -38,6 +39,13 @@ pub trait ArrangeBy<'scope, D, R: Diff> {
         name: &str,
         split: impl Fn(D) -> (K, V) + Copy + 'static,
     ) -> Arranged<'scope, TraceAgent<ChunkSpine<Packed<K, V, R>>>>;
+
+    /// As [`ArrangeBy::arrange_by`], of records that are on the workers of their keys already.
+    fn arrange_here<K: Key, V: Val>(
+        self,
+        name: &str,
+        split: impl Fn(D) -> (K, V) + Copy + 'static,
+    ) -> Arranged<'scope, TraceAgent<ChunkSpine<Packed<K, V, R>>>>;
 }
 
 impl<'scope, D: Val, R: Diff> ArrangeBy<'scope, D, R> for VecCollection<'scope, Epoch, D, R> {
@@ -48,5 +56,12 @@ impl<'scope, D: Val, R: Diff> ArrangeBy<'scope, D, R> for VecCollection<'scope, 
     ) -> Arranged<'scope, TraceAgent<ChunkSpine<Packed<K, V, R>>>> {
         let by_key = Exchange::new(move |(record, _, _): &(D, Epoch, R)| split(*record).0.route());
         arrange_core(self.inner, by_key, name, |_, _| PackedBatcher::new(split))
+    }
+    fn arrange_here<K: Key, V: Val>(
+        self,
+        name: &str,
+        split: impl Fn(D) -> (K, V) + Copy + 'static,
+    ) -> Arranged<'scope, TraceAgent<ChunkSpine<Packed<K, V, R>>>> {
+        arrange_core(self.inner, Pipeline, name, |_, _| PackedBatcher::new(split))
     }
 }

@@ -4,7 +4,6 @@
 //! as there are [`FAN`] chains of one size they are merged into one of the next size, so that an
 //! update is copied once for every power of [`FAN`]. A sealed batch is the chain itself.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use differential_dataflow::batcher::{Batcher, Extract};
@@ -14,13 +13,15 @@ use timely::progress::frontier::AntichainRef;
 
 use super::arrange::{Key, Val};
 use super::merge::{Chain, merge};
-use super::packed::{Diff, Packed, Packer, TARGET};
+use super::packed::{Packed, Packer, TARGET};
+use super::positions::sorted_positions;
+use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 
 /// Runs sorted at a time: larger sorts leave less to merge, while they fit the cache.
-const STAGED_RUNS: usize = 8;
+const STAGED_RUNS: usize = 16;
 /// Chains merged at a time.
-const FAN: usize = 32;
+const FAN: usize = 64;
 
 /// A batcher of packed runs of what `split` makes of records.
 pub struct PackedBatcher<K: Key, V: Val, R: Diff, F> {
@@ -98,43 +99,5 @@ impl<K: Key, V: Val, R: Diff, F> Extract for PackedBatcher<K, V, R, F> {
         }
         let ready = settle_all(ready);
         ((!ready.is_empty()).then(|| ChunkBatch::new(ready)), self.held.borrow())
-    }
-}
-
-/// The positions of `leads` in rising order; `tie` orders positions that the leads leave open.
-fn sorted_positions(leads: Vec<u128>, tie: impl Fn(usize, usize) -> Ordering) -> impl Iterator<Item = usize> {
-    // What follows the bits that all leads share fits half a lead, nearly always: then one number
-    // holds that and the position, which is quick to compare and to move.
-    let first = leads.first().copied().unwrap_or(0);
-    let shared = leads.iter().fold(0, |bits, lead| bits | (lead ^ first)).leading_zeros().min(64);
-    let low = u128::from(u64::MAX);
-    let mut order: Vec<u128> =
-        (0..).zip(&leads).map(|(position, lead)| ((lead << shared) & !low) | position).collect();
-    order.sort_unstable();
-    for tied in order.chunk_by_mut(|a, b| a >> 64 == b >> 64).filter(|tied| tied.len() > 1) {
-        tied.sort_unstable_by(|a, b| tie((a & low) as usize, (b & low) as usize));
-    }
-    order.into_iter().map(move |entry| (entry & low) as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_are_sorted_whatever_the_leads_share() {
-        let samples: [&[u128]; 5] = [
-            &[],
-            &[7, 7, 7],
-            &[u128::MAX, 0, 5, 1 << 127, 5],
-            &[(9 << 64) + 3, (9 << 64) + 1, (9 << 64) + 2],
-            &[3 << 70, (3 << 70) + 2, (3 << 70) + 1, 1 << 70],
-        ];
-        for leads in samples {
-            let order: Vec<usize> =
-                sorted_positions(leads.to_vec(), |a, b| (leads[a], a).cmp(&(leads[b], b))).collect();
-            assert_eq!(order.len(), leads.len());
-            assert!(order.is_sorted_by_key(|&position| (leads[position], position)), "{leads:?} {order:?}");
-        }
     }
 }

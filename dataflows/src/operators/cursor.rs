@@ -7,7 +7,8 @@ use differential_dataflow::trace::{Cursor, Navigable};
 
 use super::arrange::Val;
 use super::groups::seek;
-use super::packed::{Diff, Packed};
+use super::packed::Packed;
+use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 
 /// A place in a run: the first row of the present key and of the present value.

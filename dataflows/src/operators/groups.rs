@@ -7,7 +7,8 @@ use differential_dataflow::trace::chunk::{Chunk, ChunkBatch};
 use timely::progress::Antichain;
 
 use super::arrange::{Key, Val};
-use super::packed::{Diff, Packed};
+use super::packed::Packed;
+use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 use crate::snapshot::Table;
 

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::arrange::{Key, Val};
-use super::packed::{Diff, Packed, Packer};
+use super::packed::{Packed, Packer};
+use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 
 /// Runs that follow each other.

@@ -3,10 +3,11 @@
 
 pub mod arrange;
 pub mod batcher;
+mod columns;
 pub mod cursor;
 pub(crate) mod groups;
 pub mod lanes;
 mod merge;
 pub mod packed;
+mod positions;
 pub mod regroup;
-pub(crate) mod varint;

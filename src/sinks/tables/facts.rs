@@ -7,7 +7,7 @@ use dataflows::model::lookups::Model;
 use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::time::{Day, Hour, Minute};
 
-use super::{INT, TEXT, TableRow, columns};
+use super::{INT, Lead, TEXT, TableRow, columns};
 use crate::sinks::cells::{CellSink, Column, ColumnKind, Text};
 use crate::sinks::texts::{NameRank, Texts};
 
@@ -32,9 +32,16 @@ fn measures(m: &Measures, sink: &mut impl CellSink) {
     }
 }
 
-/// The lead of a key that starts with a window and a name.
-fn lead(window: u32, name: NameRank) -> u128 {
-    u128::from(window) << 96 | u128::from(name.0) << 32
+/// What orders as a number, a name and another number do. A long name's rank fills the place of
+/// the last one, which doesn't count then.
+fn in_order(before: u32, (text, rank): NameRank, behind: u32) -> u128 {
+    let behind = if rank == 0 { behind } else { rank };
+    u128::from(before) << 96 | u128::from(text) << 32 | u128::from(behind)
+}
+
+/// What orders as a country and a device do.
+fn viewer(country: Country, device: Device) -> u32 {
+    u32::from(country.code()) << 8 | device as u32
 }
 
 fn name(texts: &Texts, key: Name, sink: &mut impl CellSink) {
@@ -60,8 +67,8 @@ impl TableRow for PerformanceMinute {
         (self.0.0, texts.rank(self.0.1))
     }
 
-    fn lead(&self, texts: &Texts) -> u128 {
-        lead(self.0.0.0, texts.rank(self.0.1))
+    fn lead(&self, texts: &Texts) -> Lead {
+        [in_order(self.0.0.0, texts.rank(self.0.1), 0), 0]
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -102,15 +109,19 @@ impl TableRow for PerformanceHour {
         (place.window, ranks, place.country, place.device)
     }
 
-    fn lead(&self, texts: &Texts) -> u128 {
-        let place = &self.0;
-        match texts.rank(place.campaign) {
-            // Behind a short name, which its rank tells whole, the next one counts.
-            campaign @ (_, 0) => {
-                lead(place.window.0, campaign) | u128::from(texts.rank(place.creative).0 >> 32)
+    fn lead(&self, texts: &Texts) -> Lead {
+        let Placed { window, campaign, creative, site, country, device } = self.0;
+        let [campaign, creative, site] = [campaign, creative, site].map(|name| texts.rank(name));
+        let first = in_order(window.0, campaign, (creative.0 >> 32) as u32);
+        // What the first number could not hold, as far as the second can.
+        let second = match (campaign, creative) {
+            ((_, 0), (text, 0)) => in_order(text as u32, site, viewer(country, device)),
+            ((_, 0), (text, rank)) => {
+                u128::from(text as u32) << 96 | u128::from(rank) << 64 | u128::from(site.0)
             }
-            campaign => lead(place.window.0, campaign),
-        }
+            _ => in_order(0, creative, (site.0 >> 32) as u32),
+        };
+        [first, second]
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -151,8 +162,8 @@ impl TableRow for AttributionHour {
         (hour, texts.rank(campaign), model)
     }
 
-    fn lead(&self, texts: &Texts) -> u128 {
-        lead(self.0.0.0.0, texts.rank(self.0.0.1))
+    fn lead(&self, texts: &Texts) -> Lead {
+        [in_order(self.0.0.0.0, texts.rank(self.0.0.1), self.0.1 as u32), 0]
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -184,8 +195,8 @@ impl TableRow for ReachDay {
         (self.0.0, texts.rank(self.0.1))
     }
 
-    fn lead(&self, texts: &Texts) -> u128 {
-        lead(self.0.0.0, texts.rank(self.0.1))
+    fn lead(&self, texts: &Texts) -> Lead {
+        [in_order(self.0.0.0, texts.rank(self.0.1), 0), 0]
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -224,8 +235,9 @@ impl TableRow for SupplyHour {
         (self.0.hour, texts.rank(self.0.site), self.0.country, self.0.device)
     }
 
-    fn lead(&self, texts: &Texts) -> u128 {
-        lead(self.0.hour.0, texts.rank(self.0.site))
+    fn lead(&self, texts: &Texts) -> Lead {
+        let SupplyKey { hour, country, device, site } = self.0;
+        [in_order(hour.0, texts.rank(site), viewer(country, device)), 0]
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {

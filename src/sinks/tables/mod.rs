@@ -11,6 +11,9 @@ pub use quality::QualityMinute;
 use super::cells::{CellSink, Column, ColumnKind};
 use super::texts::Texts;
 
+/// The beginning of a row's key, as numbers, which are quick to compare.
+pub type Lead = [u128; 2];
+
 /// A row that has its place in a table.
 pub trait TableRow: Send + 'static {
     /// The table's name.
@@ -26,7 +29,7 @@ pub trait TableRow: Send + 'static {
     fn key(&self, texts: &Texts) -> Self::Key;
     /// What is compared first of the key, from the highest bit on: of two rows with different
     /// leads, the lesser has the lesser lead.
-    fn lead(&self, texts: &Texts) -> u128;
+    fn lead(&self, texts: &Texts) -> Lead;
     /// The cells, in the order of the columns.
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink);
 }

@@ -6,7 +6,7 @@ use dataflows::graphs::attribution::PathStep;
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::Model;
 
-use super::{TEXT, TableRow, columns};
+use super::{Lead, TEXT, TableRow, columns};
 use crate::sinks::cells::{CellSink, Column, Text};
 use crate::sinks::texts::Texts;
 
@@ -49,13 +49,14 @@ impl TableRow for ConversionPath {
         (texts.id(self.conversion, str::to_owned), self.model)
     }
 
-    fn lead(&self, texts: &Texts) -> u128 {
-        texts.id(self.conversion, |text| {
+    fn lead(&self, texts: &Texts) -> Lead {
+        let lead = texts.id(self.conversion, |text| {
             let mut bytes = [0; 16];
             let len = text.len().min(16);
             bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
             u128::from_be_bytes(bytes)
-        })
+        });
+        [lead, 0]
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {

@@ -3,7 +3,7 @@
 use dataflows::model::reject::{Feed, Quality, Reason};
 use dataflows::model::time::Minute;
 
-use super::{INT, TEXT, TableRow, columns};
+use super::{INT, Lead, TEXT, TableRow, columns};
 use crate::sinks::cells::{CellSink, Column, Text};
 use crate::sinks::texts::Texts;
 
@@ -77,8 +77,8 @@ impl TableRow for QualityMinute {
         (self.minute, self.feed)
     }
 
-    fn lead(&self, _: &Texts) -> u128 {
-        u128::from(self.minute.0)
+    fn lead(&self, _: &Texts) -> Lead {
+        [u128::from(self.minute.0), self.feed as u128]
     }
 
     fn cells(&self, _: &Texts, sink: &mut impl CellSink) {
