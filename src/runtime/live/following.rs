@@ -13,7 +13,7 @@ use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::reject::{Quality, QualityKey};
 use dataflows::model::time::{Day, Epoch, Hour, Minute};
 use dataflows::operators::arrange::Key;
-use dataflows::operators::packed::Diff;
+use dataflows::model::diff::Diff;
 use timely::worker::Worker;
 
 use crate::sinks::clickhouse::{Epochs, Upsert, Upserts};
