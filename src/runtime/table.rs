@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use dataflows::operators::leads::{digits, sort_by_digits};
+
 use super::assembly::{Assembly, Piece};
 use super::report::TableReport;
 use crate::sinks::cells::Digest;
@@ -49,7 +51,9 @@ impl<R: TableRow> Table<R> {
         let mut rows: Vec<(Lead, &R)> =
             piece.rows.iter().flatten().map(|row| (row.lead(texts), row)).collect();
         // Nearly all rows are told apart by their leads.
-        rows.sort_unstable_by_key(|(lead, _)| *lead);
+        let first = rows.first().map_or(0, |(lead, _)| lead[0]);
+        let shared = rows.iter().fold(0, |bits, (lead, _)| bits | (lead[0] ^ first)).leading_zeros();
+        sort_by_digits(&mut rows, |(lead, _)| digits(lead[0], shared), |a, b| a.0.cmp(&b.0));
         for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
             tied.sort_by_cached_key(|(_, row)| row.key(texts));
         }

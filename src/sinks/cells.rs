@@ -54,6 +54,11 @@ pub trait CellSink {
     /// The next cell is text.
     fn text(&mut self, text: Text<'_>);
 
+    /// The next cells are integers.
+    fn ints<const N: usize>(&mut self, values: [i64; N]) {
+        values.into_iter().for_each(|value| self.int(value));
+    }
+
     /// The next cell is the window, which a row mostly shares with the row before it.
     fn window(&mut self, start_millis: i64) {
         self.int(start_millis);

@@ -8,6 +8,9 @@ pub fn header(columns: &[Column]) -> Vec<u8> {
     format!("{}\n", names.join(",")).into_bytes()
 }
 
+/// Bytes of an integer and the comma behind it, at most.
+const CELL: usize = "-9223372036854775808,".len();
+
 /// Lines, and the digest of all that were ended.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -28,13 +31,6 @@ impl Lines {
         self.start = self.bytes.len();
     }
 
-    #[inline(never)]
-    fn digits(&mut self, value: i64) {
-        let mut digits = itoa::Buffer::new();
-        self.bytes.extend_from_slice(digits.format(value).as_bytes());
-        self.bytes.push(b',');
-    }
-
     /// Forgets the lines, for which only the digest was of interest.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -48,13 +44,33 @@ impl Lines {
 }
 
 impl CellSink for Lines {
-    #[inline]
     fn int(&mut self, value: i64) {
-        match value {
-            // Most measures of most rows.
-            0..=9 => self.bytes.extend_from_slice(&[b'0' + value as u8, b',']),
-            _ => self.digits(value),
+        self.ints([value]);
+    }
+
+    fn ints<const N: usize>(&mut self, values: [i64; N]) {
+        // Put together apart, so that the line looks for room once.
+        let mut cells = [[0; CELL]; N];
+        let cells = cells.as_flattened_mut();
+        let mut len = 0;
+        for value in values {
+            match value {
+                // Most measures of most rows.
+                0..=9 => {
+                    cells[len] = b'0' + value as u8;
+                    len += 1;
+                }
+                _ => {
+                    let mut digits = itoa::Buffer::new();
+                    let digits = digits.format(value).as_bytes();
+                    cells[len..len + digits.len()].copy_from_slice(digits);
+                    len += digits.len();
+                }
+            }
+            cells[len] = b',';
+            len += 1;
         }
+        self.bytes.extend_from_slice(&cells[..len]);
     }
 
     fn text(&mut self, text: Text<'_>) {

@@ -20,7 +20,9 @@ impl Diff for isize {
     const MAX_BYTES: usize = varint::max_bytes(size_of::<isize>());
 
     fn encode(&self, out: &mut Vec<u8>) {
-        varint::write(*self as i64, out);
+        let mut bytes = [0; Self::MAX_BYTES];
+        let len = varint::write(*self as i64, &mut bytes);
+        out.extend_from_slice(&bytes[..len]);
     }
 
     fn decode(mut bytes: &[u8]) -> Self {

@@ -47,14 +47,17 @@ macro_rules! measures {
 
             #[inline]
             fn encode(&self, out: &mut Vec<u8>) {
-                let mut present = 0u16;
-                for (bit, is_there) in [$(self.$field != 0),+].into_iter().enumerate() {
-                    present |= u16::from(is_there) << bit;
-                }
-                out.extend_from_slice(&present.to_le_bytes());
+                // Put together apart, so that the room is looked for once.
+                let mut bytes = [0; Self::MAX_BYTES];
+                let (mut present, mut bit, mut len) = (0u16, 1, 2);
                 $(if self.$field != 0 {
-                    varint::write(i64::from(self.$field), out);
-                })+
+                    present |= bit;
+                    len += varint::write(i64::from(self.$field), &mut bytes[len..]);
+                }
+                bit <<= 1;)+
+                let _ = bit;
+                bytes[..2].copy_from_slice(&present.to_le_bytes());
+                out.extend_from_slice(&bytes[..len]);
             }
 
             #[inline]

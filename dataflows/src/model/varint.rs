@@ -5,16 +5,19 @@ pub(crate) const fn max_bytes(size: usize) -> usize {
     (size * 8).div_ceil(7)
 }
 
-/// Appends an integer.
+/// Writes an integer to the front of `out`, which has room for it; returns how many bytes it took.
 #[inline]
-pub(crate) fn write(value: i64, out: &mut Vec<u8>) {
+pub(crate) fn write(value: i64, out: &mut [u8]) -> usize {
     // The sign goes to the lowest bit, so that -1 is as short as 1.
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    let mut len = 0;
     while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
+        out[len] = rest as u8 | 0x80;
         rest >>= 7;
+        len += 1;
     }
-    out.push(rest as u8);
+    out[len] = rest as u8;
+    len + 1
 }
 
 /// Takes an integer off the front; 0 when there is none.
@@ -39,14 +42,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut bytes = Vec::new();
+        let mut bytes = [0; 128];
         let samples = [0, 1, -1, 63, 64, -64, -65, 1 << 40, i64::MAX, i64::MIN];
+        let mut len = 0;
         for value in samples {
-            let before = bytes.len();
-            write(value, &mut bytes);
-            assert!(bytes.len() - before <= max_bytes(8));
+            let more = write(value, &mut bytes[len..]);
+            assert!(more <= max_bytes(8));
+            len += more;
         }
-        let mut rest = bytes.as_slice();
+        let mut rest = &bytes[..len];
         assert_eq!(samples.map(|_| read(&mut rest)), samples);
         assert!(rest.is_empty());
     }

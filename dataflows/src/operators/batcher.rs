@@ -12,9 +12,9 @@ use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
 
 use super::arrange::{Key, Val};
+use super::leads::sorted_positions;
 use super::merge::{Chain, merge};
 use super::packed::{Packed, Packer, TARGET};
-use super::positions::sorted_positions;
 use crate::model::diff::Diff;
 use crate::model::time::Epoch;
 

@@ -7,7 +7,7 @@ mod columns;
 pub mod cursor;
 pub(crate) mod groups;
 pub mod lanes;
+pub mod leads;
 mod merge;
 pub mod packed;
-mod positions;
 pub mod regroup;

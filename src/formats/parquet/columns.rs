@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
-};
+use arrow_array::types::Int32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use dataflows::model::money::Micros;
@@ -31,11 +28,11 @@ pub enum Need {
     OptionalText,
 }
 
-/// The keys of the values of a dictionary that has been seen before.
+/// The keys of the values of the dictionary seen last.
 #[derive(Debug)]
 pub struct Cache<K> {
     values: Option<ArrayRef>,
-    keys: Vec<Option<Checked<K>>>,
+    keys: Vec<Checked<K>>,
 }
 
 impl<K> Default for Cache<K> {
@@ -70,25 +67,16 @@ impl Columns<'_> {
         if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
             let values = dictionary.values();
             if !cache.values.as_ref().is_some_and(|known| Arc::ptr_eq(known, values) || same(known, values)) {
-                cache.keys.clear();
-                cache.keys.resize(values.len(), None);
+                let texts = values.as_string_opt::<i32>().ok_or_else(|| wrong(name, column, "text"))?;
+                cache.keys = texts.iter().map(&mut key).collect::<Result<_, _>>()?;
                 cache.values = Some(values.clone());
             }
-            let texts = values.as_string_opt::<i32>().ok_or_else(|| wrong(name, column, "text"))?;
-            let mut keys = Vec::with_capacity(rows);
-            for place in dictionary.keys_iter() {
-                keys.push(match place {
-                    None => key(None)?,
-                    Some(place) => match cache.keys[place] {
-                        Some(known) => known,
-                        None => {
-                            let text = (!texts.is_null(place)).then(|| texts.value(place));
-                            *cache.keys[place].insert(key(text)?)
-                        }
-                    },
-                });
-            }
-            return Ok(keys);
+            let absent = key(None)?;
+            let keys = &cache.keys;
+            return Ok(match dictionary.null_count() {
+                0 => dictionary.keys().values().iter().map(|place| keys[*place as usize]).collect(),
+                _ => dictionary.keys_iter().map(|place| place.map_or(absent, |place| keys[place])).collect(),
+            });
         }
         let keys: Result<_, Collision> = if let Some(texts) = column.as_string_view_opt() {
             texts.iter().map(key).collect()
@@ -104,23 +92,19 @@ impl Columns<'_> {
 
     /// A column of times.
     pub fn times(&self, name: &str) -> Result<Vec<Checked<EventTime>>, ReadError> {
-        let (unit, counts) = self.integers(name)?;
-        let time = |count: Option<i64>| match count {
+        self.integers(name, |unit, count| match count {
             None => Err(Reason::MissingField),
             Some(count) => unit.event_time(count).ok_or(Reason::BadTimestamp),
-        };
-        Ok(counts.into_iter().map(time).collect())
+        })
     }
 
     /// A column of amounts in micros.
     pub fn money(&self, name: &str, required: bool) -> Result<Vec<Checked<Micros>>, ReadError> {
-        let (_, amounts) = self.integers(name)?;
-        let amount = |amount: Option<i64>| match amount {
+        self.integers(name, |_, amount| match amount {
             None if required => Err(Reason::MissingField),
             Some(..0) => Err(Reason::NegativeMoney),
             amount => Ok(Micros(amount.unwrap_or(0))),
-        };
-        Ok(amounts.into_iter().map(amount).collect())
+        })
     }
 
     /// A column of flags; what is absent is false.
@@ -130,25 +114,30 @@ impl Columns<'_> {
         Ok(flags.iter().map(|flag| flag.unwrap_or(false)).collect())
     }
 
-    fn integers(&self, name: &str) -> Result<(Unit, Vec<Option<i64>>), ReadError> {
+    /// A column of integers, each turned into a value by `make`, which is told what times count.
+    fn integers<T: Clone>(
+        &self,
+        name: &str,
+        make: impl Fn(Unit, Option<i64>) -> T,
+    ) -> Result<Vec<T>, ReadError> {
         let Some(column) = self.0.column_by_name(name) else {
-            return Ok((Unit::Millis, vec![None; self.0.num_rows()]));
+            return Ok(vec![make(Unit::Millis, None); self.0.num_rows()]);
         };
-        Ok(match column.data_type() {
-            DataType::Int64 => (Unit::Millis, column.as_primitive::<Int64Type>().iter().collect()),
-            DataType::Timestamp(TimeUnit::Second, _) => {
-                (Unit::Seconds, column.as_primitive::<TimestampSecondType>().iter().collect())
-            }
-            DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                (Unit::Millis, column.as_primitive::<TimestampMillisecondType>().iter().collect())
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                (Unit::Micros, column.as_primitive::<TimestampMicrosecondType>().iter().collect())
-            }
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-                (Unit::Nanos, column.as_primitive::<TimestampNanosecondType>().iter().collect())
-            }
+        let unit = match column.data_type() {
+            DataType::Int64 | DataType::Timestamp(TimeUnit::Millisecond, _) => Unit::Millis,
+            DataType::Timestamp(TimeUnit::Second, _) => Unit::Seconds,
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Unit::Micros,
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => Unit::Nanos,
             _ => return Err(wrong(name, column, "64-bit integers or timestamps")),
+        };
+        let column = column.to_data();
+        let counts = &column.buffer::<i64>(0)[..column.len()];
+        Ok(match column.nulls() {
+            None => counts.iter().map(|count| make(unit, Some(*count))).collect(),
+            Some(nulls) => {
+                let there = nulls.iter();
+                counts.iter().zip(there).map(|(count, there)| make(unit, there.then_some(*count))).collect()
+            }
         })
     }
 }

@@ -24,12 +24,19 @@ const MEASURES: [(&str, ColumnKind); 9] = [
 ];
 
 fn measures(m: &Measures, sink: &mut impl CellSink) {
-    for count in [m.bids, m.wins, m.impressions, m.viewable, m.clicks, m.conversions] {
-        sink.int(i64::from(count));
-    }
-    for micros in [m.spend_micros, m.revenue_micros, m.bid_micros] {
-        sink.int(micros);
-    }
+    let [bids, wins, impressions, viewable, clicks, conversions] =
+        [m.bids, m.wins, m.impressions, m.viewable, m.clicks, m.conversions].map(i64::from);
+    sink.ints([
+        bids,
+        wins,
+        impressions,
+        viewable,
+        clicks,
+        conversions,
+        m.spend_micros,
+        m.revenue_micros,
+        m.bid_micros,
+    ]);
 }
 
 /// What orders as a number, a name and another number do. A long name's rank fills the place of
@@ -171,8 +178,7 @@ impl TableRow for AttributionHour {
         sink.window(hour.start_millis());
         name(texts, *campaign, sink);
         sink.text(Text::word(model.as_str()));
-        sink.int(credit.credit_micros);
-        sink.int(credit.revenue_micros);
+        sink.ints([credit.credit_micros, credit.revenue_micros]);
     }
 }
 
@@ -203,8 +209,7 @@ impl TableRow for ReachDay {
         let ((day, campaign), reach) = self;
         sink.window(day.start_millis());
         name(texts, *campaign, sink);
-        sink.int(reach.users);
-        sink.int(reach.impressions);
+        sink.ints([reach.users, reach.impressions]);
     }
 }
 
@@ -246,8 +251,6 @@ impl TableRow for SupplyHour {
         name(texts, key.site, sink);
         sink.text(Text::word(key.country.as_str()));
         sink.text(Text::word(key.device.as_str()));
-        sink.int(supply.bid_requests);
-        sink.int(supply.bids);
-        sink.int(supply.wins);
+        sink.ints([supply.bid_requests, supply.bids, supply.wins]);
     }
 }

@@ -84,6 +84,6 @@ impl TableRow for QualityMinute {
     fn cells(&self, _: &Texts, sink: &mut impl CellSink) {
         sink.window(self.minute.start_millis());
         sink.text(Text::word(self.feed.as_str()));
-        self.counts.iter().for_each(|count| sink.int(*count));
+        sink.ints(self.counts);
     }
 }

@@ -1,5 +1,4 @@
-//! Sorts the leads of updates: what comes first, as positions, so that the updates themselves are
-//! moved once only.
+//! Sorts by leads: what comes first of a key, as a number.
 
 use std::cmp::Ordering;
 
@@ -8,10 +7,10 @@ const DIGIT_BITS: u32 = 11;
 const PILES: usize = 1 << DIGIT_BITS;
 /// Fewer entries are sorted faster by comparing them than piles are laid out.
 const DEALT_MIN: usize = 1 << 10;
-/// Where the highest digit of an entry stands, and the one below.
-const DIGITS: [u32; 2] = [128 - 2 * DIGIT_BITS, 128 - DIGIT_BITS];
+/// Bits that entries are dealt out by, twice.
+const DIGITS_BITS: u32 = 2 * DIGIT_BITS;
 
-/// The positions of `leads` in rising order; `tie` orders positions that the leads leave open.
+/// The positions of `leads` in rising order, so that what they lead is moved once only; `tie` orders positions that the leads leave open.
 pub(super) fn sorted_positions(
     leads: Vec<u128>,
     tie: impl Fn(usize, usize) -> Ordering,
@@ -23,37 +22,50 @@ pub(super) fn sorted_positions(
     let low = u128::from(u64::MAX);
     let mut order: Vec<u128> =
         (0..).zip(&leads).map(|(position, lead)| ((lead << shared) & !low) | position).collect();
-    sort(&mut order);
+    sort_by_digits(&mut order, |entry| digits(*entry, 0), u128::cmp);
     for tied in order.chunk_by_mut(|a, b| a >> 64 == b >> 64).filter(|tied| tied.len() > 1) {
         tied.sort_unstable_by(|a, b| tie((a & low) as usize, (b & low) as usize));
     }
     order.into_iter().map(move |entry| (entry & low) as usize)
 }
 
-/// Sorts entries: deals them out by their two highest digits, the lower one first, and compares
-/// only what has these in common.
-fn sort(entries: &mut Vec<u128>) {
+/// Sorts entries by `compare`, before which come the digits: a number of [`DIGITS_BITS`] bits that
+/// never falls where entries rise. They are dealt out by its halves, the lower one first, and only
+/// what has the number in common is compared.
+pub fn sort_by_digits<T: Copy>(
+    entries: &mut Vec<T>,
+    digits: impl Fn(&T) -> u32,
+    compare: impl Fn(&T, &T) -> Ordering,
+) {
     if entries.len() < DEALT_MIN {
-        return entries.sort_unstable();
+        return entries.sort_unstable_by(compare);
     }
-    let digit = |entry: u128, shift: u32| (entry >> shift) as usize % PILES;
-    let mut ends = [[0_u32; PILES]; 2];
+    let shifts = [0, DIGIT_BITS];
+    let mut piles = [[0_u32; PILES]; 2];
     for entry in entries.iter() {
-        ends.iter_mut().zip(DIGITS).for_each(|(ends, shift)| ends[digit(*entry, shift)] += 1);
+        let digits = digits(entry);
+        piles.iter_mut().zip(shifts).for_each(|(pile, shift)| pile[(digits >> shift) as usize % PILES] += 1);
     }
-    let mut dealt = vec![0; entries.len()];
-    for (mut next, shift) in ends.into_iter().zip(DIGITS) {
+    let mut dealt = entries.clone();
+    for (mut next, shift) in piles.into_iter().zip(shifts) {
         let mut start = 0;
         next.iter_mut().for_each(|next| start += std::mem::replace(next, start));
         for entry in entries.iter() {
-            let next = &mut next[digit(*entry, shift)];
+            let next = &mut next[(digits(entry) >> shift) as usize % PILES];
             dealt[*next as usize] = *entry;
             *next += 1;
         }
         std::mem::swap(entries, &mut dealt);
     }
-    let shift = DIGITS[0];
-    entries.chunk_by_mut(|a, b| a >> shift == b >> shift).for_each(<[u128]>::sort_unstable);
+    entries
+        .chunk_by_mut(|a, b| digits(a) == digits(b))
+        .filter(|pile| pile.len() > 1)
+        .for_each(|pile| pile.sort_unstable_by(&compare));
+}
+
+/// The digits of a lead, of which `shared` bits are the same in all entries.
+pub fn digits(lead: u128, shared: u32) -> u32 {
+    ((lead << shared.min(127)) >> (128 - DIGITS_BITS)) as u32
 }
 
 #[cfg(test)]
@@ -72,7 +84,8 @@ mod tests {
                 .collect();
             let mut expected = entries.clone();
             expected.sort_unstable();
-            sort(&mut entries);
+            let shared = entries.iter().fold(0, |bits, lead| bits | (lead ^ entries[0])).leading_zeros();
+            sort_by_digits(&mut entries, |lead| digits(*lead, shared), u128::cmp);
             assert!(entries == expected, "{len} of {bits} bits");
         }
     }
