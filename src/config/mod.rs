@@ -1,9 +1,9 @@
 //! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
 //! program needs). Every default is in the embedded `config/default.toml`.
 
+pub mod clickhouse;
 mod client;
 mod kafka;
-pub mod clickhouse;
 mod locate;
 mod raw;
 mod validate;

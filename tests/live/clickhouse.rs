@@ -255,7 +255,7 @@ fn epoch(e: u64, names: &Names) -> Upserts {
         let minute = |number: u64| (Minute(DAY * 1440 + number as u32), campaign);
         batch.performance_minute.push((minute(0), impressions(e as i32)));
         batch.performance_minute.push((minute(e), impressions(1)));
-        if e > 1 && e % 2 == 0 {
+        if e > 1 && e.is_multiple_of(2) {
             batch.performance_minute.push((minute(e - 1), None));
         }
     }

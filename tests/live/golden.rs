@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use advertisex::config::clickhouse::ClickHouseConfig;
 use advertisex::sinks::clickhouse::ClickHouse;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -40,9 +42,8 @@ fn bid_requests() -> (Vec<Message>, String) {
     let bytes = fs::read(golden("raw/bid_requests.avro")).expect("committed");
     let reader = apache_avro::Reader::new(&bytes[..]).expect("a container");
     let schema = reader.writer_schema().clone();
-    let datum = |value| {
-        apache_avro::to_avro_datum(&schema, value).expect("what was read can be written")
-    };
+    let writer = GenericDatumWriter::builder(&schema).build().expect("a schema");
+    let datum = |value: Value| writer.write_value_to_vec(value).expect("what was read can be written");
     let messages = reader.map(|value| ("bid_requests", datum(value.expect("a record")))).collect();
     (messages, schema.canonical_form())
 }
@@ -107,7 +108,8 @@ impl Stage {
     fn create_topics(&self) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
         let topic = |(name, partitions)| NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let topics = [("impressions", PARTITIONS), ("events", 2), ("bid_requests", PARTITIONS), ("campaigns", 1)];
+        let topics =
+            [("impressions", PARTITIONS), ("events", 2), ("bid_requests", PARTITIONS), ("campaigns", 1)];
         let topics: Vec<_> = topics.into_iter().map(topic).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let made = runtime.block_on(admin.create_topics(&topics, &AdminOptions::new())).expect("an answer");
@@ -119,9 +121,12 @@ impl Stage {
         let producer: BaseProducer = self.client().create().expect("a producer");
         for line in text.lines().skip(1) {
             let mut cells = line.split(',');
-            let (campaign, advertiser) = (cells.next().expect("a campaign"), cells.next().expect("an advertiser"));
+            let (campaign, advertiser) =
+                (cells.next().expect("a campaign"), cells.next().expect("an advertiser"));
             let row = format!("{campaign},{advertiser}");
-            producer.send(BaseRecord::to("campaigns").key(campaign).payload(&row)).expect("room in the queue");
+            producer
+                .send(BaseRecord::to("campaigns").key(campaign).payload(&row))
+                .expect("room in the queue");
         }
         producer.flush(Duration::from_secs(30)).expect("delivered");
     }
@@ -205,7 +210,7 @@ fn the_golden_day_through_kafka_is_exact_and_stays_so_over_a_restart() {
 #[test]
 fn a_job_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     let seed = rand::random();
-    println!("seed {seed}");
+    services::tell(&format!("crash test: seed {seed}"));
     let Some(stage) = Stage::set(seed) else { return };
     stage.produce_campaigns();
     let mut dice = StdRng::seed_from_u64(seed);

@@ -6,6 +6,7 @@ use dataflows::changes::Changes;
 use dataflows::graphs::attribution::PathStep;
 use dataflows::graphs::auctions::SupplyKey;
 use dataflows::graphs::catalogue::Outputs;
+use dataflows::model::diff::Diff;
 use dataflows::model::events::Placed;
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::lookups::Model;
@@ -13,7 +14,6 @@ use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::reject::{Quality, QualityKey};
 use dataflows::model::time::{Day, Epoch, Hour, Minute};
 use dataflows::operators::arrange::Key;
-use dataflows::model::diff::Diff;
 use timely::worker::Worker;
 
 use crate::sinks::clickhouse::{Epochs, Upsert, Upserts};

@@ -18,6 +18,9 @@ use crate::formats::reject::{self, Position};
 /// A key and its state; without one the key is gone.
 pub type Upsert<K, V> = (K, Option<V>);
 
+/// The key of `attribution_hour`.
+pub type CampaignModel = ((Hour, Name), Model);
+
 /// The epochs that a batch holds the changes of, first and last included.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct Epochs {
@@ -38,7 +41,7 @@ pub struct Upserts {
     /// `performance_hour`.
     pub performance_hour: Vec<Upsert<Placed<Hour>, Measures>>,
     /// `attribution_hour`.
-    pub attribution_hour: Vec<Upsert<((Hour, Name), Model), Credit>>,
+    pub attribution_hour: Vec<Upsert<CampaignModel, Credit>>,
     /// `reach_day`.
     pub reach_day: Vec<Upsert<(Day, Name), Reach>>,
     /// `supply_hour`.
