@@ -1,5 +1,7 @@
 //! Against real services, which the tests start on loopback (`tests/services`).
 
 mod clickhouse;
+mod crash;
 mod golden;
 mod server;
+mod stage;

@@ -1,0 +1,245 @@
+//! A live run's surroundings: topics and a database of its own, the messages of some feed files,
+//! and the tables that these must give.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use advertisex::config::clickhouse::{ClickHouseConfig, Secret};
+use advertisex::sinks::clickhouse::ClickHouse;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tempfile::TempDir;
+
+const TOPICS: [(&str, i32); 4] = [("impressions", 3), ("events", 2), ("bid_requests", 3), ("campaigns", 1)];
+
+/// One message of a feed.
+#[derive(Clone)]
+pub struct Message {
+    topic: &'static str,
+    payload: Vec<u8>,
+    /// How many bids and impressions it holds.
+    bids: i64,
+    impressions: i64,
+}
+
+/// What was produced by now, at most.
+#[derive(Default)]
+pub struct Produced {
+    pub bids: AtomicI64,
+    pub impressions: AtomicI64,
+}
+
+/// A running job, which ends with this value.
+pub struct Job(Child);
+
+impl Job {
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.0.try_wait().expect("a child").is_none()
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub struct Stage {
+    pub root: TempDir,
+    pub clickhouse: ClickHouseConfig,
+    pub produced: Produced,
+    bootstrap: String,
+    messages: Vec<Message>,
+}
+
+/// A broker, or a line that says that there is none.
+pub fn kafka(started: services::Result<services::Kafka>) -> Option<services::Kafka> {
+    // `.ci/run` looks for this line.
+    started.map_err(|error| services::tell(&format!("skipped: live tests of Kafka: {}", error.chain()))).ok()
+}
+
+impl Stage {
+    /// A stage for the feeds in a directory.
+    pub fn set(kafka: &services::Kafka, clickhouse: ClickHouseConfig, feeds: &Path) -> Self {
+        let root = TempDir::new().expect("temporary directory");
+        let lines = |name: &str| {
+            let text = fs::read(feeds.join(name)).expect("a feed");
+            let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            lines.map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        let text = |topic, impressions| move |payload| Message { topic, payload, bids: 0, impressions };
+        let mut messages: Vec<Message> = Vec::new();
+        messages.extend(lines("impressions.jsonl").into_iter().map(text("impressions", 1)));
+        messages.extend(lines("events.csv").into_iter().skip(1).map(text("events", 0)));
+        let (bids, schema) = bid_requests(&feeds.join("bid_requests.avro"));
+        messages.extend(bids);
+        fs::write(root.path().join("bids.avsc"), schema).expect("written");
+        let bootstrap = kafka.bootstrap().to_owned();
+        let stage = Self { root, clickhouse, produced: Produced::default(), bootstrap, messages };
+        stage.configure();
+        stage.create_topics();
+        stage
+    }
+
+    /// Repeats some of the messages, as producers do, and mixes up their order.
+    pub fn disturb(&mut self, dice: &mut StdRng, repeated: f64) {
+        use rand::RngExt;
+        let again: Vec<_> = self.messages.iter().filter(|_| dice.random_bool(repeated)).cloned().collect();
+        self.messages.extend(again);
+        self.messages.shuffle(dice);
+    }
+
+    fn configure(&self) {
+        let password = match &self.clickhouse.password {
+            Secret::Text(text) => text.clone(),
+            Secret::Environment(name) => format!("${{{name}}}"),
+        };
+        let ClickHouseConfig { url, user, database, .. } = &self.clickhouse;
+        let text = format!(
+            "[kafka]\nbootstrap_servers = {:?}\n\
+             [kafka.bid_requests]\nschema_file = {:?}\n\
+             [kafka.campaigns]\ntopic = \"campaigns\"\n\
+             [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
+             emission_interval_ms = 200\n",
+            self.bootstrap,
+            self.root.path().join("bids.avsc").display().to_string(),
+        );
+        fs::write(self.root.path().join("live.toml"), text).expect("written");
+    }
+
+    fn producer(&self) -> BaseProducer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("enable.idempotence", "true");
+        config.create().expect("a producer")
+    }
+
+    fn create_topics(&self) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        let admin: AdminClient<DefaultClientContext> = config.create().expect("a client");
+        let topic = |(name, partitions)| NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let topics: Vec<_> = TOPICS.into_iter().map(topic).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let made = runtime.block_on(admin.create_topics(&topics, &AdminOptions::new())).expect("an answer");
+        made.into_iter().for_each(|topic| _ = topic.expect("a topic"));
+    }
+
+    /// Produces the rows of a `campaigns.csv`.
+    pub fn produce_campaigns(&self, file: &Path) {
+        let text = fs::read_to_string(file).expect("a lookup table");
+        let producer = self.producer();
+        for line in text.lines().skip(1) {
+            let mut cells = line.split(',');
+            let (campaign, advertiser) =
+                (cells.next().expect("a campaign"), cells.next().expect("an advertiser"));
+            let row = format!("{campaign},{advertiser}");
+            let record = BaseRecord::to("campaigns").key(campaign).payload(&row);
+            producer.send(record).expect("room in the queue");
+        }
+        producer.flush(Duration::from_secs(30)).expect("delivered");
+    }
+
+    /// Produces the feeds, in as many pieces as asked for, with pauses between. Brokers that are
+    /// away are waited for.
+    pub fn produce(&self, pieces: usize, pause: Duration) {
+        let producer = self.producer();
+        for piece in self.messages.chunks(self.messages.len().div_ceil(pieces)) {
+            for (number, message) in piece.iter().enumerate() {
+                let Message { topic, payload, bids, impressions } = message;
+                let partitions = TOPICS.iter().find(|(name, _)| name == topic).expect("a topic").1;
+                // Counted first: what is seen can't be more.
+                self.produced.bids.fetch_add(*bids, Ordering::SeqCst);
+                self.produced.impressions.fetch_add(*impressions, Ordering::SeqCst);
+                let partition = i32::try_from(number).expect("few messages") % partitions;
+                let mut record = BaseRecord::<(), [u8]>::to(topic).payload(payload).partition(partition);
+                while let Err((error, unsent)) = producer.send(record) {
+                    let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+                    assert_eq!(error, full, "only the queue may refuse");
+                    producer.poll(Duration::from_millis(20));
+                    record = unsent;
+                }
+            }
+            producer.flush(Duration::from_secs(120)).expect("delivered");
+            thread::sleep(pause);
+        }
+    }
+
+    /// Starts the job.
+    pub fn start(&self, more: &[&str]) -> Job {
+        let job = Command::new(env!("CARGO_BIN_EXE_advertisex"))
+            .args(["run", "--config", "live.toml", "--workers", "2", "--epoch-ms", "50"])
+            .args(more)
+            .env("ADVERTISEX_LOG", "warn")
+            .current_dir(self.root.path())
+            .spawn();
+        Job(job.expect("the program starts"))
+    }
+
+    /// Runs the job until all that was produced is published.
+    pub fn run_until_idle(&self) {
+        let done = self.start(&["--until-idle-ms", "1500"]).0.wait().expect("it ends");
+        assert!(done.success(), "{done}");
+    }
+
+    /// Compares a table in ClickHouse with a file of what it should hold; `keys` columns order it.
+    pub fn check(&self, expected: &Path, table: &str, keys: usize) {
+        let clickhouse = ClickHouse::connect(self.clickhouse.clone()).expect("the server");
+        let expected = fs::read_to_string(expected.join(format!("{table}.csv"))).expect("a table");
+        let columns: Vec<&str> = expected.lines().next().expect("a header").split(',').collect();
+        let cell = |column: &&str| match *column {
+            "minute" | "hour" | "day" => format!("toString(toUnixTimestamp({column}) * 1000)"),
+            _ => format!("toString({column})"),
+        };
+        let cells = columns.iter().map(cell).collect::<Vec<_>>().join(", ");
+        let order = columns[..keys].join(", ");
+        let sql = format!(
+            "SELECT arrayStringConcat([{cells}], ',') FROM {table} FINAL WHERE is_deleted = 0 ORDER BY {order}"
+        );
+        let query = clickhouse.database().query(&sql);
+        let found: Vec<String> = clickhouse.call(&sql, query.fetch_all()).expect("rows");
+        let expected: Vec<&str> = expected.lines().skip(1).collect();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{table}");
+        }
+        assert_eq!(found.len(), expected.len(), "rows of {table}");
+    }
+}
+
+/// The bid requests of a container file as bare data, and the schema they are written with.
+fn bid_requests(file: &PathBuf) -> (Vec<Message>, String) {
+    let bytes = fs::read(file).expect("a feed");
+    let reader = apache_avro::Reader::new(&bytes[..]).expect("a container");
+    let schema = reader.writer_schema().clone();
+    let writer = GenericDatumWriter::builder(&schema).build().expect("a schema");
+    let message = |value: Value| {
+        let bids = match &value {
+            Value::Record(fields) => fields.iter().find_map(|(name, value)| match value {
+                Value::Array(bids) if name == "bids" => Some(bids.len() as i64),
+                _ => None,
+            }),
+            _ => None,
+        };
+        let payload = writer.write_value_to_vec(value).expect("what was read can be written");
+        Message { topic: "bid_requests", payload, bids: bids.unwrap_or(0), impressions: 0 }
+    };
+    (reader.map(|value| message(value.expect("a record"))).collect(), schema.canonical_form())
+}
