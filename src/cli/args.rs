@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::generate::{Format, Plan};
+use crate::sinks::clickhouse::RejectId;
 use crate::sinks::table_file::TableFormat;
 
 /// Exact, incremental numbers for ad traffic.
@@ -41,6 +42,8 @@ pub enum Command {
     Demo(Demo),
     /// Check a configuration file.
     Check(Check),
+    /// Look at records that a live run rejected, and send them corrected.
+    Rejects(Rejects),
     /// Print the ClickHouse schema, as a live run creates it.
     Schema(Schema),
     /// Print a completion script for a shell.
@@ -80,6 +83,54 @@ pub struct Run {
     /// End once nothing has arrived for this long and everything is published.
     #[arg(long, value_name = "MS")]
     pub until_idle_ms: Option<u64>,
+}
+
+/// `rejects`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex rejects --config live.toml list --feed impressions --reason bad_number
+  advertisex rejects --config live.toml show impressions/2/1234/0
+  advertisex rejects --config live.toml retry impressions/2/1234/0 --payload corrected.json
+An id is topic/partition/offset/record. A corrected record is a new message of the same topic; the reject \
+stays in the table, as what once happened.")]
+pub struct Rejects {
+    /// Configuration of the live run.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RejectsCommand,
+}
+
+/// The commands of `rejects`.
+#[derive(Debug, Subcommand)]
+pub enum RejectsCommand {
+    /// List the newest.
+    List {
+        /// Only those of this feed: impressions, events or bid_requests.
+        #[arg(long)]
+        feed: Option<String>,
+        /// Only those for this reason, as in `rejected_*` of `quality_minute`.
+        #[arg(long)]
+        reason: Option<String>,
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u64,
+    },
+    /// Show one with its payload (the first 4 KiB).
+    Show {
+        /// Its id.
+        id: RejectId,
+    },
+    /// Send the corrected record to the topic it came from.
+    Retry {
+        /// Its id.
+        id: RejectId,
+        /// The corrected record, as a message holds it; `-` reads stdin.
+        #[arg(long, value_name = "FILE")]
+        payload: PathBuf,
+    },
 }
 
 /// `replay`.

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod demo;
 mod generate;
+mod rejects;
 mod replay;
 mod run;
 mod schema;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Rejects(args) => rejects::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -5,6 +5,8 @@ pub mod clickhouse;
 pub mod csv;
 pub mod directory;
 pub mod parquet;
+pub mod rejects_topic;
 pub mod table_file;
 pub mod tables;
 pub mod texts;
+pub mod topic;

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use crate::server;
 use crate::stage::{Stage, kafka};
 
-fn golden(name: &str) -> PathBuf {
+pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 

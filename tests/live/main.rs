@@ -3,5 +3,6 @@
 mod clickhouse;
 mod crash;
 mod golden;
+mod rejects;
 mod server;
 mod stage;

@@ -1,12 +1,13 @@
 //! A live run's surroundings: topics and a database of its own, the messages of some feed files,
 //! and the tables that these must give.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use advertisex::config::clickhouse::{ClickHouseConfig, Secret};
 use advertisex::sinks::clickhouse::ClickHouse;
@@ -14,14 +15,16 @@ use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message as _};
 use tempfile::TempDir;
 
-const TOPICS: [(&str, i32); 4] = [("impressions", 3), ("events", 2), ("bid_requests", 3), ("campaigns", 1)];
+const TOPICS: [(&str, i32); 5] =
+    [("impressions", 3), ("events", 2), ("bid_requests", 3), ("campaigns", 1), ("rejects", 1)];
 
 /// One message of a feed.
 #[derive(Clone)]
@@ -115,7 +118,7 @@ impl Stage {
         };
         let ClickHouseConfig { url, user, database, .. } = &self.clickhouse;
         let text = format!(
-            "[kafka]\nbootstrap_servers = {:?}\n\
+            "[kafka]\nbootstrap_servers = {:?}\nrejects_topic = \"rejects\"\n\
              [kafka.bid_requests]\nschema_file = {:?}\n\
              [kafka.campaigns]\ntopic = \"campaigns\"\n\
              [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
@@ -181,6 +184,30 @@ impl Stage {
             producer.flush(Duration::from_secs(120)).expect("delivered");
             thread::sleep(pause);
         }
+    }
+
+    /// The keys of the messages in a topic, once there are `count` different ones.
+    pub fn keys(&self, topic: &str, count: usize) -> BTreeSet<String> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("group.id", "test");
+        config.set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer = config.create().expect("a consumer");
+        consumer.subscribe(&[topic]).expect("a topic");
+        let (mut keys, began) = (BTreeSet::new(), Instant::now());
+        while keys.len() < count {
+            assert!(began.elapsed() < Duration::from_secs(60), "{} of {count} messages came", keys.len());
+            if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+                let message = message.expect("a message");
+                keys.insert(String::from_utf8(message.key().expect("a key").to_vec()).expect("text"));
+            }
+        }
+        keys
+    }
+
+    /// Runs the program in the stage's directory.
+    pub fn program(&self, arguments: &[&str]) -> Output {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_advertisex"));
+        program.args(arguments).current_dir(self.root.path()).output().expect("the program starts")
     }
 
     /// Starts the job.

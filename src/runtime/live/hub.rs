@@ -8,11 +8,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dataflows::model::time::Epoch;
 
 use crate::sinks::clickhouse::{Epochs, Publisher, Refused, Upserts};
+use crate::sinks::rejects_topic;
+use crate::sinks::topic::{Topic, TopicError};
 
 /// The hub of one process.
 pub struct Hub {
     state: Mutex<State>,
     publisher: Publisher,
+    /// Where rejects go besides.
+    rejects: Option<Topic>,
     workers: usize,
 }
 
@@ -21,15 +25,17 @@ struct State {
     wanted: Option<Epochs>,
     brought: usize,
     batch: Option<Upserts>,
+    /// How many of its rejects were sent to their topic.
+    sent: usize,
     /// Everything up to here was handed over.
     last: Epoch,
 }
 
 impl Hub {
     /// A hub behind which everything up to `published` is published already.
-    pub fn new(publisher: Publisher, published: Epoch, workers: usize) -> Self {
-        let state = State { wanted: None, brought: 0, batch: None, last: published };
-        Self { state: Mutex::new(state), publisher, workers }
+    pub fn new(publisher: Publisher, rejects: Option<Topic>, published: Epoch, workers: usize) -> Self {
+        let state = State { wanted: None, brought: 0, batch: None, sent: 0, last: published };
+        Self { state: Mutex::new(state), publisher, rejects, workers }
     }
 
     /// Asks for the changes up to `epoch`, unless earlier ones are still awaited.
@@ -59,15 +65,34 @@ impl Hub {
         }
     }
 
-    /// Hands over what all workers have brought, if the publisher has room for it.
-    pub fn hand_over(&self) {
+    /// Hands over what all workers have brought, if the publisher has room for it. Rejects are in
+    /// their topic before: once the frontier has passed them, nobody would send them again.
+    ///
+    /// # Errors
+    /// The topic can't be written to.
+    pub fn hand_over(&self) -> Result<(), TopicError> {
         let mut state = self.state();
-        if state.wanted.is_none()
-            && let Some(batch) = state.batch.take()
-            && let Err(Refused::Full(batch) | Refused::Ended(batch)) = self.publisher.offer(batch)
-        {
-            state.batch = Some(*batch);
+        if state.wanted.is_some() || !self.rejects_are_written(&mut state)? {
+            return Ok(());
         }
+        if let Some(batch) = state.batch.take() {
+            match self.publisher.offer(batch) {
+                Ok(()) => state.sent = 0,
+                Err(Refused::Full(batch) | Refused::Ended(batch)) => state.batch = Some(*batch),
+            }
+        }
+        Ok(())
+    }
+
+    fn rejects_are_written(&self, state: &mut State) -> Result<bool, TopicError> {
+        let (Some(topic), Some(batch)) = (&self.rejects, &state.batch) else { return Ok(true) };
+        for (reject, _) in &batch.rejects[state.sent..] {
+            if !topic.send(Some(&rejects_topic::key(reject)), &rejects_topic::message(reject))? {
+                return Ok(false);
+            }
+            state.sent += 1;
+        }
+        topic.is_written()
     }
 
     /// Whether there is room for more than what was brought by now: else nothing should be read.

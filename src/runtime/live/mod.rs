@@ -31,6 +31,7 @@ use crate::bindings::{Binding, Bindings, BindingsError, Positions};
 use crate::config::{Config, KafkaConfig};
 use crate::names::{Names, SharedNames};
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Health, Publisher, Writer};
+use crate::sinks::topic::{Topic, TopicError};
 use crate::sources::kafka::{KafkaSourceError, Registry};
 
 /// How a live run is run.
@@ -86,6 +87,9 @@ pub enum LiveError {
     /// ClickHouse.
     #[error(transparent)]
     ClickHouse(#[from] ClickHouseError),
+    /// The topic of rejects.
+    #[error(transparent)]
+    Rejects(#[from] TopicError),
     /// Publishing met a fault that no waiting mends.
     #[error("publishing to ClickHouse has ended: {reason}")]
     Publishing {
@@ -170,6 +174,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     let names: SharedNames = Arc::new(Names::default());
     let writer = Writer::new(options.job.clone(), 0);
     let publisher = Publisher::start(clickhouse, writer, Arc::clone(&names)).map_err(LiveError::Thread)?;
+    let rejects = kafka.rejects_topic.as_ref().map(|topic| Topic::open(&kafka, topic)).transpose()?;
     let positions = log.positions();
     let (binder, first) = Binder::new(log, published, options.workers, options.epoch.as_millis() as u64);
     let shared = Arc::new(Shared {
@@ -181,7 +186,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         published,
         first,
         binder,
-        hub: Hub::new(publisher, published, options.workers),
+        hub: Hub::new(publisher, rejects, published, options.workers),
         emission: config.clickhouse.emission_interval,
         started: Instant::now(),
         touched: AtomicU64::new(0),

@@ -70,7 +70,7 @@ impl<'a> LiveWorker<'a> {
             self.read()?;
             self.end_epoch()?;
             worker.step();
-            self.bring();
+            self.bring()?;
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl<'a> LiveWorker<'a> {
     }
 
     /// Brings the changes that are asked for, once they are complete.
-    fn bring(&mut self) {
+    fn bring(&mut self) -> Result<(), LiveError> {
         let (shared, outputs) = (self.shared, self.job.outputs());
         if self.index == 0 && self.emitted.elapsed() >= shared.emission {
             let bound = shared.binder.bound();
@@ -179,7 +179,7 @@ impl<'a> LiveWorker<'a> {
             shared.hub.bring(share);
             self.source.commit(&self.source.positions());
         }
-        shared.hub.hand_over();
+        Ok(shared.hub.hand_over()?)
     }
 
     fn add_rest(&mut self, share: &mut Upserts) {
