@@ -5,4 +5,5 @@ mod crash;
 mod golden;
 mod rejects;
 mod server;
+#[allow(dead_code, reason = "the benches use the rest")]
 mod stage;

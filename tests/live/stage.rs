@@ -36,6 +36,13 @@ pub struct Message {
     impressions: i64,
 }
 
+impl Message {
+    /// How many events it holds.
+    fn events(&self) -> u64 {
+        if self.topic == "bid_requests" { self.bids.unsigned_abs() } else { 1 }
+    }
+}
+
 /// What was produced by now, at most.
 #[derive(Default)]
 pub struct Produced {
@@ -51,6 +58,10 @@ impl Job {
     pub fn kill(&mut self) {
         self.0.kill().expect("it runs");
         self.0.wait().expect("it ends");
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -167,23 +178,35 @@ impl Stage {
         let producer = self.producer();
         for piece in self.messages.chunks(self.messages.len().div_ceil(pieces)) {
             for (number, message) in piece.iter().enumerate() {
-                let Message { topic, payload, bids, impressions } = message;
-                let partitions = TOPICS.iter().find(|(name, _)| name == topic).expect("a topic").1;
                 // Counted first: what is seen can't be more.
-                self.produced.bids.fetch_add(*bids, Ordering::SeqCst);
-                self.produced.impressions.fetch_add(*impressions, Ordering::SeqCst);
-                let partition = i32::try_from(number).expect("few messages") % partitions;
-                let mut record = BaseRecord::<(), [u8]>::to(topic).payload(payload).partition(partition);
-                while let Err((error, unsent)) = producer.send(record) {
-                    let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-                    assert_eq!(error, full, "only the queue may refuse");
-                    producer.poll(Duration::from_millis(20));
-                    record = unsent;
-                }
+                self.produced.bids.fetch_add(message.bids, Ordering::SeqCst);
+                self.produced.impressions.fetch_add(message.impressions, Ordering::SeqCst);
+                send(&producer, message, number);
             }
             producer.flush(Duration::from_secs(120)).expect("delivered");
             thread::sleep(pause);
         }
+    }
+
+    /// Produces `rate` events a second for a while, as far as there are messages; returns how many
+    /// events were sent by when.
+    pub fn produce_at(&self, rate: u64, duration: Duration) -> Vec<(Instant, u64)> {
+        let producer = self.producer();
+        let (began, mut sent, mut counts) = (Instant::now(), 0, Vec::new());
+        let mut messages = self.messages.iter().enumerate();
+        while began.elapsed() < duration {
+            let due = (began.elapsed().as_secs_f64() * rate as f64) as u64;
+            let now = Instant::now();
+            while sent < due {
+                let Some((number, message)) = messages.next() else { return counts };
+                send(&producer, message, number);
+                sent += message.events();
+            }
+            counts.push((now, sent));
+            producer.poll(Duration::from_millis(2));
+        }
+        producer.flush(Duration::from_secs(120)).expect("delivered");
+        counts
     }
 
     /// The keys of the messages in a topic, once there are `count` different ones.
@@ -248,6 +271,20 @@ impl Stage {
             assert_eq!(found, expected, "{table}");
         }
         assert_eq!(found.len(), expected.len(), "rows of {table}");
+    }
+}
+
+/// Sends a message to one of the partitions of its topic; waits while the queue is full.
+fn send(producer: &BaseProducer, message: &Message, number: usize) {
+    let Message { topic, payload, .. } = message;
+    let partitions = TOPICS.iter().find(|(name, _)| name == topic).expect("a topic").1;
+    let partition = i32::try_from(number % 1_000).expect("a small number") % partitions;
+    let mut record = BaseRecord::<(), [u8]>::to(topic).payload(payload).partition(partition);
+    while let Err((error, unsent)) = producer.send(record) {
+        let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+        assert_eq!(error, full, "only the queue may refuse");
+        producer.poll(Duration::from_millis(20));
+        record = unsent;
     }
 }
 

@@ -1,0 +1,242 @@
+//! From the append to Kafka until a number in ClickHouse shows it, at steady rates; then with
+//! ClickHouse down for a while. Broker, server, producer and job share the machine.
+//!
+//! ```sh
+//! cargo build --release -p advertisex-services
+//! cargo bench --bench live -- --rates 10000,50000,100000 --seconds 20 --outage 120 --out DIR
+//! ```
+//!
+//! writes DIR/README.md. A message's latency runs from just before it is handed to the producer
+//! until a query that counts it has been answered; queries follow each other every 50 ms.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Write as _, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use advertisex::generate::{Format, Plan, write};
+use advertisex::sinks::clickhouse::ClickHouse;
+use clap::Parser;
+use tempfile::TempDir;
+
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/live/server.rs"]
+mod server;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/live/stage.rs"]
+mod stage;
+
+use stage::Stage;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The rate at which the outage is sat out, in events a second.
+const OUTAGE_RATE: u64 = 10_000;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Events a second.
+    #[arg(long, value_delimiter = ',', default_value = "10000,50000,100000")]
+    rates: Vec<u64>,
+    /// How long each rate is kept up.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// For how many seconds ClickHouse is down; 0: not at all.
+    #[arg(long, default_value_t = 120)]
+    outage: u64,
+    /// Where the results go.
+    #[arg(long, default_value = "target/live")]
+    out: PathBuf,
+    /// Cargo passes it.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Counts at instants, both rising.
+type Counts = Vec<(Instant, u64)>;
+
+/// A run's surroundings, with services of its own.
+struct Site {
+    kafka: services::Kafka,
+    clickhouse: services::ClickHouse,
+    stage: Stage,
+}
+
+impl Site {
+    fn set(events: u64) -> Outcome<Self> {
+        let feeds = TempDir::new()?;
+        // An auction leaves about three events.
+        let plan = Plan { auctions: (events / 3).max(1_000), ..Plan::default() };
+        write(&plan, Format::Raw, feeds.path(), true, &mut |_| ())?;
+        let kafka = services::Kafka::start(&services::KafkaSettings::default())?;
+        let clickhouse = services::ClickHouse::start(&services::ClickHouseSettings::default())?;
+        let stage = Stage::set(&kafka, server::config(&clickhouse), feeds.path());
+        stage.produce_campaigns(&feeds.path().join("campaigns.csv"));
+        Ok(Self { kafka, clickhouse, stage })
+    }
+}
+
+/// How many events the tables show, again and again until `over`.
+fn watch(stage: &Stage, over: &AtomicBool) -> Outcome<Counts> {
+    let clickhouse = ClickHouse::new(stage.clickhouse.clone())?;
+    let sql = "SELECT toUInt64(sum(received)) FROM quality_minute_live";
+    let mut seen = Counts::new();
+    while !over.load(Ordering::SeqCst) {
+        // The server may be away, and the view not be there yet.
+        if let Ok(count) = clickhouse.call(sql, clickhouse.database().query(sql).fetch_one::<u64>()) {
+            seen.push((Instant::now(), count));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(seen)
+}
+
+/// The latencies of messages, in rising order: of each instant of sending until its count is seen.
+fn latencies(sent: &Counts, seen: &Counts) -> Outcome<Vec<Duration>> {
+    let mut latencies = Vec::new();
+    for (at, count) in sent {
+        let shown = seen.partition_point(|(_, shown)| shown < count);
+        let (shown, _) = seen.get(shown).ok_or("not all that was sent was seen")?;
+        latencies.push(shown.duration_since(*at));
+    }
+    latencies.sort_unstable();
+    Ok(latencies)
+}
+
+/// Seconds of CPU that a process has used.
+fn cpu_seconds(pid: Option<u32>) -> f64 {
+    let text = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok()).unwrap_or_default();
+    // Behind the name, which may hold anything, user and system time are the 12th and 13th.
+    let ticks = text.rsplit(')').next().unwrap_or("").split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// Bytes that a process holds in memory.
+fn resident(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+fn at_rate(rate: u64, seconds: u64, text: &mut String) -> Outcome<()> {
+    let site = Site::set(rate * (seconds + 2))?;
+    let (stage, over) = (&site.stage, AtomicBool::new(false));
+    let mut job = stage.start(&[]);
+    // Until it reads: the start is not measured.
+    thread::sleep(Duration::from_secs(3));
+    let pids = [Some(job.pid()), site.kafka.pid(), site.clickhouse.pid(), Some(std::process::id())];
+    let before = pids.map(cpu_seconds);
+    let (sent, seen) = thread::scope(|scope| -> Outcome<_> {
+        let watching = scope.spawn(|| watch(stage, &over).map_err(|error| error.to_string()));
+        let sent = stage.produce_at(rate, Duration::from_secs(seconds));
+        let memory = resident(job.pid());
+        thread::sleep(Duration::from_secs(8));
+        over.store(true, Ordering::SeqCst);
+        let seen = watching.join().map_err(|_| "the reader failed")??;
+        let used = pids.map(cpu_seconds);
+        let parts = std::array::from_fn::<f64, 4, _>(|at| used[at] - before[at]);
+        let [job_cpu, kafka_cpu, clickhouse_cpu, producer_cpu] = parts;
+        let reached = sent.last().ok_or("nothing was sent")?.1 as f64 / seconds as f64;
+        let done = latencies(&sent, &seen);
+        let cell = |share: usize| match &done {
+            Ok(sorted) => format!("{:.0}", sorted[(sorted.len() - 1) * share / 100].as_secs_f64() * 1e3),
+            Err(_) => "> 8000".to_owned(),
+        };
+        writeln!(
+            text,
+            "| {rate} | {reached:.0} | {} | {} | {} | {job_cpu:.1} | {kafka_cpu:.1} | {clickhouse_cpu:.1} | \
+             {producer_cpu:.1} | {} |",
+            cell(50),
+            cell(99),
+            cell(100),
+            memory >> 20
+        )?;
+        Ok((sent, seen))
+    })?;
+    job.kill();
+    let (sent, seen) = (sent.last().map_or(0, |sent| sent.1), seen.last().map_or(0, |seen| seen.1));
+    writeln!(stderr(), "{rate}/s: {sent} sent, {seen} seen")?;
+    Ok(())
+}
+
+fn outage(seconds: u64, text: &mut String) -> Outcome<()> {
+    let mut site = Site::set(OUTAGE_RATE * (seconds + 40))?;
+    let (stage, over) = (&site.stage, AtomicBool::new(false));
+    let mut job = stage.start(&[]);
+    thread::sleep(Duration::from_secs(3));
+    let clickhouse = &mut site.clickhouse;
+    thread::scope(|scope| -> Outcome<()> {
+        let watching = scope.spawn(|| watch(stage, &over).map_err(|error| error.to_string()));
+        let total = Duration::from_secs(seconds + 20);
+        let producing = scope.spawn(move || stage.produce_at(OUTAGE_RATE, total));
+        thread::sleep(Duration::from_secs(10));
+        let before = resident(job.pid());
+        clickhouse.kill()?;
+        let (mut most, began) = (before, Instant::now());
+        while began.elapsed() < Duration::from_secs(seconds) {
+            most = most.max(resident(job.pid()));
+            thread::sleep(Duration::from_millis(200));
+        }
+        clickhouse.restart()?;
+        let back = Instant::now();
+        let sent = producing.join().map_err(|_| "the producer failed")?;
+        thread::sleep(Duration::from_secs(10));
+        over.store(true, Ordering::SeqCst);
+        let seen = watching.join().map_err(|_| "the reader failed")??;
+        let (sent, shown) = (sent.last().map_or(0, |sent| sent.1), seen.last().map_or(0, |seen| seen.1));
+        let first = seen.iter().find(|(at, _)| *at > back).map(|(at, _)| at.duration_since(back));
+        writeln!(
+            text,
+            "ClickHouse was killed and {seconds} s later started again, under {OUTAGE_RATE} events/s: the job \
+             held {} MiB before, {} MiB at most meanwhile and {} MiB at the end. The first answer came {:.1} s \
+             after the restart; of {sent} events sent, {shown} were shown at the end.",
+            before >> 20,
+            most >> 20,
+            resident(job.pid()) >> 20,
+            first.unwrap_or_default().as_secs_f64()
+        )?;
+        Ok(())
+    })?;
+    job.kill();
+    Ok(())
+}
+
+fn machine() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} cores, {}", cpu.trim_start_matches(['\t', ' ', ':']))
+}
+
+fn main() -> Outcome<()> {
+    let arguments = Arguments::parse();
+    let Arguments { rates, seconds, outage: down, out, .. } = &arguments;
+    let rates_text = rates.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let mut text = format!(
+        "# From Kafka to ClickHouse\n\n- machine: {}\n- command: `cargo bench --bench live -- --rates \
+         {rates_text} --seconds {seconds} --outage {down}`\n- epochs of 50 ms, published every 200 ms, 2 \
+         workers; broker, server and producer on the same machine\n\nMilliseconds from before a message is \
+         handed to the producer until a query shows it; CPU seconds of each part; the job's memory at the \
+         end.\n\n| events/s asked | sent | p50 ms | p99 ms | max ms | job CPU s | Kafka CPU s | ClickHouse \
+         CPU s | producer CPU s | job MiB |\n|-:|-:|-:|-:|-:|-:|-:|-:|-:|-:|\n",
+        machine()
+    );
+    for rate in rates {
+        at_rate(*rate, *seconds, &mut text)?;
+    }
+    text.push('\n');
+    if *down > 0 {
+        outage(*down, &mut text)?;
+    }
+    print_to(out, &text)
+}
+
+fn print_to(out: &Path, text: &str) -> Outcome<()> {
+    fs::create_dir_all(out)?;
+    fs::write(out.join("README.md"), text)?;
+    write!(stdout(), "{text}")?;
+    Ok(())
+}
