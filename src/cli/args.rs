@@ -212,9 +212,14 @@ pub struct Generate {
 /// `demo`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example: advertisex demo --auctions 50000 --seed 3")]
+Examples:
+  advertisex demo --auctions 50000 --seed 3
+  advertisex demo --live
+  advertisex demo --live --config live.toml --rate 50000
+Without --live nothing is needed. With it, Kafka and ClickHouse are: those of deploy/compose.yaml, or of a \
+config. It makes topics of its own, which it deletes again, and the database advertisex_demo, which stays.")]
 pub struct Demo {
-    /// Where feeds and tables go; replaced on every run.
+    /// Where feeds, tables and state go; replaced on every run.
     #[arg(long, value_name = "DIR", default_value = "advertisex-demo")]
     pub output: PathBuf,
     /// Auctions in the day.
@@ -223,6 +228,15 @@ pub struct Demo {
     /// The seed of the traffic.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
+    /// Send the traffic through Kafka into ClickHouse.
+    #[arg(long)]
+    pub live: bool,
+    /// Where Kafka and ClickHouse are [default: as in config/examples/laptop.toml].
+    #[arg(long, value_name = "FILE", requires = "live")]
+    pub config: Option<PathBuf>,
+    /// Records a second.
+    #[arg(long, value_name = "N", default_value_t = 20_000, requires = "live", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: u64,
 }
 
 /// `check`.

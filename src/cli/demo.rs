@@ -5,20 +5,25 @@ use std::time::Instant;
 use super::{args, show};
 use crate::config::Config;
 use crate::generate::{Format, Plan, write};
-use crate::runtime::demo::{Frame, demo};
+use crate::runtime::demo::{Frame, demo as replay_demo};
+use crate::runtime::live::demo::{self, Glance, LiveDemo};
 
 /// Runs the demo.
 pub fn run(args: &args::Demo) -> anyhow::Result<()> {
+    let plan = Plan { auctions: args.auctions, seed: args.seed, days: 1, ..Plan::default() };
+    if args.live { run_live(args, plan) } else { run_files(args, &plan) }
+}
+
+fn run_files(args: &args::Demo, plan: &Plan) -> anyhow::Result<()> {
     let started = Instant::now();
     let config = Config::load(None)?;
-    let plan = Plan { auctions: args.auctions, seed: args.seed, days: 1, ..Plan::default() };
     let feeds = args.output.join("feeds");
     show::line(&format!("writing a day of {} auctions to {}", show::count(plan.auctions), feeds.display()))?;
-    write(&plan, Format::Raw, &feeds, true, &mut |_| ())?;
+    write(plan, Format::Raw, &feeds, true, &mut |_| ())?;
     show::line("running it through the job, half an hour an epoch:\n")?;
     show::line(HEADER)?;
     let tables = args.output.join("tables");
-    let done = demo(&config, &feeds, &tables, |frame| {
+    let done = replay_demo(&config, &feeds, &tables, |frame| {
         // Nobody watching is no reason to stop.
         let _ = show::line(&line(frame));
     })?;
@@ -57,4 +62,52 @@ fn line(frame: &Frame) -> String {
         Some(note) => format!("      ▼ {note}\n{numbers}"),
         None => numbers,
     }
+}
+
+fn run_live(args: &args::Demo, plan: Plan) -> anyhow::Result<()> {
+    let config = args.config.as_deref().map_or_else(Config::laptop, |file| Config::load(Some(file)))?;
+    let workers = super::run::workers(None, &config);
+    let stop = super::run::stop_on_signal()?;
+    let auctions = show::count(plan.auctions);
+    let demo = LiveDemo { plan, rate: args.rate, workers, state: args.output.join("state") };
+    show::line(&format!(
+        "sending {auctions} auctions, {} records/s, through Kafka into {}; read back from there:\n",
+        show::count(args.rate),
+        config.clickhouse.url
+    ))?;
+    show::line(LIVE_HEADER)?;
+    let feeds = demo::demo(&config, Config::laptop()?, &demo, &stop, |glance| {
+        // Nobody watching is no reason to stop.
+        let _ = show::line(&live_line(glance));
+    })?;
+    show::line("")?;
+    let rows = feeds.iter().map(|feed| {
+        let counts = [feed.received, feed.accepted, feed.duplicate, feed.rejected].map(show::count);
+        std::iter::once(feed.feed.clone()).chain(counts).collect()
+    });
+    show::line(&show::table(&["feed", "received", "accepted", "duplicate", "rejected"], rows))?;
+    show::line(&format!(
+        "the tables are in the database {0}; try: SELECT * FROM {0}.campaign_day_live ORDER BY spend_micros DESC",
+        demo::DATABASE
+    ))
+}
+
+const LIVE_HEADER: &str = "  after        sent       shown       bids       wins  impressions  clicks  \
+     conversions        spend      revenue";
+
+fn live_line(glance: &Glance) -> String {
+    let shown = &glance.shown;
+    format!(
+        "{:>5.1} s {:>11} {:>11} {:>10} {:>10} {:>12} {:>7} {:>12} {:>12} {:>12}",
+        glance.after.as_secs_f64(),
+        show::count(glance.sent),
+        show::count(shown.received),
+        show::count(shown.bids),
+        show::count(shown.wins),
+        show::count(shown.impressions),
+        show::count(shown.clicks),
+        show::count(shown.conversions),
+        show::money(shown.spend_micros),
+        show::money(shown.revenue_micros),
+    )
 }

@@ -11,20 +11,29 @@ use crate::runtime::live::{self, Options};
 /// Runs live until it is told to end.
 pub fn run(args: &args::Run) -> anyhow::Result<()> {
     let config = Config::load(Some(&args.config))?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))?;
-    let workers = match args.workers.unwrap_or(config.replay.workers) {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
     let options = Options {
         job: args.job.clone(),
         state: args.state.clone(),
-        workers,
+        workers: workers(args.workers, &config),
         epoch: Duration::from_millis(args.epoch_ms),
         until_idle: args.until_idle_ms.map(Duration::from_millis),
-        stop,
+        stop: stop_on_signal()?,
     };
     Ok(live::run(&config, &options)?)
+}
+
+/// How many workers are asked for, here or in the config; 0 is one per core.
+pub fn workers(asked: Option<usize>, config: &Config) -> usize {
+    match asked.unwrap_or(config.replay.workers) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+/// A flag that Ctrl-C and SIGTERM set.
+pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))?;
+    Ok(stop)
 }

@@ -17,6 +17,7 @@ pub use client::Secret;
 pub use kafka::{Encoding, FeedTopic, KafkaConfig, LookupTopic, RegistryConfig, Start};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
+const LAPTOP: &str = include_str!("../../config/examples/laptop.toml");
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -120,6 +121,14 @@ impl Config {
         client::mask(&mut all);
         clickhouse::cover(&mut all);
         Ok(all.to_string())
+    }
+
+    /// With the services of `deploy/compose.yaml`.
+    ///
+    /// # Errors
+    /// None, as tests see to.
+    pub fn laptop() -> Result<Self, ConfigError> {
+        Self::parse("config/examples/laptop.toml", LAPTOP)
     }
 
     /// The defaults, overridden by a text; `file` is its name in errors.

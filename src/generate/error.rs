@@ -47,4 +47,7 @@ pub enum GenerateError {
         /// What it said.
         source: parquet::errors::ParquetError,
     },
+    /// Whoever takes the records wants no more.
+    #[error("the traffic was not taken")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

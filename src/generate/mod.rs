@@ -7,7 +7,7 @@
 //!             v
 //!           stream + journey  events in order of arrival
 //!             │
-//!             ├──> raw      impressions.jsonl, events.csv, bid_requests.avro, bad records
+//!             ├──> raw      impressions.jsonl, events.csv, bid_requests.avro, bad records; or messages
 //!             ├──> parquet  canonical events, one file per kind
 //!             └──> Traffic  structured records
 //! ```
@@ -36,6 +36,7 @@ use std::path::Path;
 
 pub use error::GenerateError;
 pub use plan::{Format, IdStyle, Plan, PlanError};
+pub use raw::Take;
 pub use traffic::{BidOffer, Record, Traffic};
 pub use written::{Counts, Planted, Written, WrittenFile};
 
@@ -73,9 +74,16 @@ pub fn write(
     Ok(written)
 }
 
+/// Hands the raw records of a plan to `take`, one message each, in order of arrival; ends with the
+/// first error that it returns.
+pub fn send<'a>(plan: &Plan, take: &'a mut Take<'a>) -> Result<Written, GenerateError> {
+    plan.check()?;
+    write_events(plan, Box::new(raw::MessageSink::new(plan, take)), &mut |_| ())
+}
+
 fn write_events(
     plan: &Plan,
-    mut sink: Box<dyn Sink>,
+    mut sink: Box<dyn Sink + '_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Written, GenerateError> {
     let mut written = Written::default();

@@ -88,6 +88,20 @@ fn watch(stage: &Stage, over: &AtomicBool) -> u64 {
     reads
 }
 
+/// Waits until the server is at an insert; false if it isn't for a while.
+fn await_insert(stage: &Stage) -> bool {
+    let clickhouse = ClickHouse::new(stage.clickhouse.clone()).expect("set up without a server");
+    let sql = "SELECT count() FROM system.processes WHERE query_kind = 'Insert'";
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        // The server may be away.
+        if let Ok(1..) = clickhouse.call(sql, clickhouse.database().query(sql).fetch_one::<u64>()) {
+            return true;
+        }
+    }
+    false
+}
+
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -111,6 +125,7 @@ fn whoever_is_killed_nothing_is_lost_and_nothing_counted_twice() {
 
     let victims = victims(&mut dice);
     let (stage, over, began) = (&stage, AtomicBool::new(false), Instant::now());
+    let mut amid_inserts = 0;
     let reads = thread::scope(|scope| {
         let producing = scope.spawn(|| stage.produce(4 * victims.len(), Duration::from_millis(300)));
         let watching = scope.spawn(|| watch(stage, &over));
@@ -131,6 +146,7 @@ fn whoever_is_killed_nothing_is_lost_and_nothing_counted_twice() {
                     kafka.restart().expect("it comes back");
                 }
                 Victim::ClickHouse => {
+                    amid_inserts += u32::from(await_insert(stage));
                     clickhouse.kill().expect("it runs");
                     thread::sleep(away);
                     clickhouse.restart().expect("it comes back");
@@ -158,7 +174,7 @@ fn whoever_is_killed_nothing_is_lost_and_nothing_counted_twice() {
     assert!(reads > 0, "the views were read");
     let bids = stage.produced.bids.load(Ordering::SeqCst);
     services::tell(&format!(
-        "crash test: {} kills, {bids} bids, {reads} reads, {} s: every table is exact",
+        "crash test: {} kills, {amid_inserts} of them amid an insert, {bids} bids, {reads} reads, {} s: every table is exact",
         victims.len(),
         began.elapsed().as_secs()
     ));

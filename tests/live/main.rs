@@ -2,6 +2,7 @@
 
 mod clickhouse;
 mod crash;
+mod demo;
 mod golden;
 mod rejects;
 mod server;

@@ -252,26 +252,31 @@ impl Stage {
 
     /// Compares a table in ClickHouse with a file of what it should hold; `keys` columns order it.
     pub fn check(&self, expected: &Path, table: &str, keys: usize) {
-        let clickhouse = ClickHouse::connect(self.clickhouse.clone()).expect("the server");
-        let expected = fs::read_to_string(expected.join(format!("{table}.csv"))).expect("a table");
-        let columns: Vec<&str> = expected.lines().next().expect("a header").split(',').collect();
-        let cell = |column: &&str| match *column {
-            "minute" | "hour" | "day" => format!("toString(toUnixTimestamp({column}) * 1000)"),
-            _ => format!("toString({column})"),
-        };
-        let cells = columns.iter().map(cell).collect::<Vec<_>>().join(", ");
-        let order = columns[..keys].join(", ");
-        let sql = format!(
-            "SELECT arrayStringConcat([{cells}], ',') FROM {table} FINAL WHERE is_deleted = 0 ORDER BY {order}"
-        );
-        let query = clickhouse.database().query(&sql);
-        let found: Vec<String> = clickhouse.call(&sql, query.fetch_all()).expect("rows");
-        let expected: Vec<&str> = expected.lines().skip(1).collect();
-        for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!(found, expected, "{table}");
-        }
-        assert_eq!(found.len(), expected.len(), "rows of {table}");
+        check(&self.clickhouse, expected, table, keys);
     }
+}
+
+/// Compares a table in ClickHouse with a file of what it should hold; `keys` columns order it.
+pub fn check(clickhouse: &ClickHouseConfig, expected: &Path, table: &str, keys: usize) {
+    let clickhouse = ClickHouse::connect(clickhouse.clone()).expect("the server");
+    let expected = fs::read_to_string(expected.join(format!("{table}.csv"))).expect("a table");
+    let columns: Vec<&str> = expected.lines().next().expect("a header").split(',').collect();
+    let cell = |column: &&str| match *column {
+        "minute" | "hour" | "day" => format!("toString(toUnixTimestamp({column}) * 1000)"),
+        _ => format!("toString({column})"),
+    };
+    let cells = columns.iter().map(cell).collect::<Vec<_>>().join(", ");
+    let order = columns[..keys].join(", ");
+    let sql = format!(
+        "SELECT arrayStringConcat([{cells}], ',') FROM {table} FINAL WHERE is_deleted = 0 ORDER BY {order}"
+    );
+    let query = clickhouse.database().query(&sql);
+    let found: Vec<String> = clickhouse.call(&sql, query.fetch_all()).expect("rows");
+    let expected: Vec<&str> = expected.lines().skip(1).collect();
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected, "{table}");
+    }
+    assert_eq!(found.len(), expected.len(), "rows of {table}");
 }
 
 /// Sends a message to one of the partitions of its topic; waits while the queue is full.

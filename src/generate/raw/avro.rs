@@ -62,43 +62,13 @@ impl Container {
 
     /// Adds an auction.
     pub(super) fn auction(&mut self, ids: &Ids, auction: &Auction) -> Result<(), GenerateError> {
-        let Self { data, text, .. } = self;
-        let mut put = |data: &mut Vec<u8>, push: &dyn Fn(&mut String)| {
-            text.clear();
-            push(text);
-            push_text(data, text);
-        };
-        put(data, &|out| ids.push(out, Kind::Auction, auction.n));
-        push_long(data, auction.ts);
-        put(data, &|out| ids.push(out, Kind::User, auction.user.into()));
-        put(data, &|out| push_numbered(out, "site", auction.site.into()));
-        push_text(data, country_text(auction.country));
-        push_text(data, device_text(auction.device));
-        push_count(data, auction.bids.len());
-        for bid in &auction.bids {
-            put(data, &|out| push_numbered(out, "c", bid.campaign.into()));
-            put(data, &|out| push_numbered(out, "cr", bid.creative.into()));
-            data.extend((f64::from(bid.price) / 1_000.0).to_le_bytes());
-        }
-        end_array(data, auction.bids.len());
+        push_auction(&mut self.data, &mut self.text, ids, auction);
         self.end_request()
     }
 
     /// Adds a request of any contents.
     pub(super) fn request(&mut self, request: &Request<'_>) -> Result<(), GenerateError> {
-        let data = &mut self.data;
-        push_text(data, request.auction_id);
-        push_long(data, request.ts);
-        for text in [request.user_id, request.site, request.country, request.device] {
-            push_text(data, text);
-        }
-        push_count(data, request.bids.len());
-        for (campaign, creative, price) in request.bids {
-            push_text(data, campaign);
-            push_text(data, creative);
-            data.extend(price.to_le_bytes());
-        }
-        end_array(data, request.bids.len());
+        push_request(&mut self.data, request);
         self.end_request()
     }
 
@@ -131,6 +101,44 @@ impl Container {
         self.end_block()?;
         self.file.finish()
     }
+}
+
+/// Appends the datum of an auction; `text` is scratch space.
+pub(super) fn push_auction(data: &mut Vec<u8>, text: &mut String, ids: &Ids, auction: &Auction) {
+    let mut put = |data: &mut Vec<u8>, push: &dyn Fn(&mut String)| {
+        text.clear();
+        push(text);
+        push_text(data, text);
+    };
+    put(data, &|out| ids.push(out, Kind::Auction, auction.n));
+    push_long(data, auction.ts);
+    put(data, &|out| ids.push(out, Kind::User, auction.user.into()));
+    put(data, &|out| push_numbered(out, "site", auction.site.into()));
+    push_text(data, country_text(auction.country));
+    push_text(data, device_text(auction.device));
+    push_count(data, auction.bids.len());
+    for bid in &auction.bids {
+        put(data, &|out| push_numbered(out, "c", bid.campaign.into()));
+        put(data, &|out| push_numbered(out, "cr", bid.creative.into()));
+        data.extend((f64::from(bid.price) / 1_000.0).to_le_bytes());
+    }
+    end_array(data, auction.bids.len());
+}
+
+/// Appends the datum of a request of any contents.
+pub(super) fn push_request(data: &mut Vec<u8>, request: &Request<'_>) {
+    push_text(data, request.auction_id);
+    push_long(data, request.ts);
+    for text in [request.user_id, request.site, request.country, request.device] {
+        push_text(data, text);
+    }
+    push_count(data, request.bids.len());
+    for (campaign, creative, price) in request.bids {
+        push_text(data, campaign);
+        push_text(data, creative);
+        data.extend(price.to_le_bytes());
+    }
+    end_array(data, request.bids.len());
 }
 
 fn push_long(out: &mut Vec<u8>, value: i64) {

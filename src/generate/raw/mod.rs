@@ -4,6 +4,7 @@ mod avro;
 mod bad;
 mod events;
 mod impressions;
+mod messages;
 
 use std::path::Path;
 
@@ -16,6 +17,9 @@ use super::plan::Plan;
 use super::sink::Sink;
 use super::text::Ids;
 use super::written::Planted;
+
+pub(super) use messages::MessageSink;
+pub use messages::Take;
 
 /// Raw lines are collected up to this many bytes before they are written.
 const LINES_BYTES: usize = 1 << 16;

@@ -12,6 +12,7 @@
 //! versions it had. A version replaces a lesser one, so nothing is lost and nothing counted twice.
 
 mod binder;
+pub mod demo;
 mod following;
 mod hub;
 mod worker;

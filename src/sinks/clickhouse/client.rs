@@ -105,6 +105,15 @@ impl ClickHouse {
         self.statement("note the version of the schema", &schema::mark_version())
     }
 
+    /// Drops the database with everything in it, if it is there.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub fn drop_database(&self) -> Result<(), ClickHouseError> {
+        let sql = schema::drop_database(&self.config.database);
+        self.call("drop the database", self.server.query_raw(&sql).execute())
+    }
+
     fn statement(&self, doing: &str, sql: &str) -> Result<(), ClickHouseError> {
         self.call(doing, self.database().query_raw(sql).execute())
     }

@@ -28,6 +28,11 @@ pub(super) fn create_database(database: &str) -> String {
     format!("CREATE DATABASE IF NOT EXISTS {database}")
 }
 
+/// The statement that drops the database.
+pub(super) fn drop_database(database: &str) -> String {
+    format!("DROP DATABASE IF EXISTS {database} SYNC")
+}
+
 /// The statements that make the tables.
 pub(super) fn create_tables() -> Vec<String> {
     [statements(FACTS), statements(RECORDS)].concat()

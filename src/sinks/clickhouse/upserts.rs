@@ -124,6 +124,27 @@ impl Upserts {
         self.rejects.append(&mut other.rejects);
     }
 
+    /// Adds batches of the epochs behind it, in their order: of a key in several the last state
+    /// counts.
+    pub fn follow(&mut self, later: impl IntoIterator<Item = Upserts>) {
+        let before = self.epochs.last;
+        for batch in later {
+            self.epochs.last = batch.epochs.last;
+            self.append(batch);
+        }
+        if self.epochs.last > before {
+            keep_last(&mut self.performance_minute);
+            keep_last(&mut self.performance_hour);
+            keep_last(&mut self.attribution_hour);
+            keep_last(&mut self.reach_day);
+            keep_last(&mut self.supply_hour);
+            keep_last(&mut self.quality_minute);
+            keep_last(&mut self.conversion_paths);
+            keep_last(&mut self.campaigns);
+            // A record is rejected once.
+        }
+    }
+
     /// An empty batch. Published, it only moves the frontier.
     pub fn new(epochs: Epochs) -> Self {
         Self {
@@ -173,6 +194,13 @@ impl Upserts {
             + all::<tables::DimCampaign>(&self.campaigns)
             + all::<tables::Rejects>(&self.rejects)
     }
+}
+
+/// Of the states of a key, leaves the last.
+fn keep_last<K: Ord, V>(upserts: &mut Vec<Upsert<K, V>>) {
+    upserts.reverse();
+    upserts.sort_by(|(one, _), (other, _)| one.cmp(other));
+    upserts.dedup_by(|(one, _), (other, _)| one == other);
 }
 
 /// How large one insert may be.
@@ -226,5 +254,34 @@ impl Writer {
         let Self { job, shard, run } = self;
         let (Epochs { first, last }, Range { start, end }) = (epochs, part);
         format!("{job}/{shard}/{run:016x}/{table}/{first}-{last}/{start}-{end}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataflows::model::ids::Name;
+    use dataflows::model::time::EventTime;
+
+    use super::*;
+
+    #[test]
+    fn of_batches_that_follow_each_other_the_last_state_of_a_key_counts() {
+        let key = |minute: i64| {
+            (EventTime::from_millis(minute * 60_000).expect("a time").minute(), Name::default())
+        };
+        let measures = |bids| Some(Measures { bids, ..Measures::default() });
+        let batch = |first, last, rows: &[(i64, Option<Measures>)]| {
+            let mut batch = Upserts::new(Epochs { first, last });
+            batch.performance_minute = rows.iter().map(|(minute, value)| (key(*minute), *value)).collect();
+            batch
+        };
+        let mut joined = batch(1, 3, &[(5, measures(1)), (4, measures(2)), (6, None)]);
+        joined.follow([
+            batch(4, 4, &[(5, measures(3)), (6, measures(4)), (7, measures(5))]),
+            batch(5, 9, &[(5, measures(6)), (7, None)]),
+        ]);
+        assert_eq!(joined.epochs, Epochs { first: 1, last: 9 });
+        let expected = [(4, measures(2)), (5, measures(6)), (6, measures(4)), (7, None)];
+        assert_eq!(joined.performance_minute, expected.map(|(minute, value)| (key(minute), value)));
     }
 }
