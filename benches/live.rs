@@ -3,11 +3,11 @@
 //!
 //! ```sh
 //! cargo build --release -p advertisex-services
-//! cargo bench --bench live -- --rates 10000,50000,100000 --seconds 20 --outage 120 --out DIR
+//! cargo bench --bench live -- --rates 10000,50000,100000 --seconds 20 --backlog 2000000 --outage 120 --out DIR
 //! ```
 //!
 //! writes DIR/README.md. A message's latency runs from just before it is handed to the producer
-//! until a query that counts it has been answered; queries follow each other every 50 ms.
+//! until a query that counts it has been answered; queries follow each other every 100 ms.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -37,6 +37,15 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// The rate at which the outage is sat out, in events a second.
 const OUTAGE_RATE: u64 = 10_000;
 
+/// Before latency is measured: a broker that was just started compiles itself.
+const WARM_UP: u64 = 20;
+
+/// How many events the tables show.
+const SEEN: &str = "SELECT toUInt64(sum(received)) FROM quality_minute_live";
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// How long the tables may take to catch up after the last event.
 const CATCH_UP: Duration = Duration::from_secs(30);
 
@@ -48,6 +57,9 @@ struct Arguments {
     /// How long each rate is kept up.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// How many events are in Kafka before the job starts; 0: none.
+    #[arg(long, default_value_t = 2_000_000)]
+    backlog: u64,
     /// For how many seconds ClickHouse is down; 0: not at all.
     #[arg(long, default_value_t = 120)]
     outage: u64,
@@ -84,17 +96,19 @@ impl Site {
     }
 }
 
-/// How many events the tables show, again and again until `over`.
-fn watch(stage: &Stage, over: &AtomicBool) -> Outcome<Counts> {
+/// How many events the tables show, again and again until it is over, or they are enough.
+fn watch(stage: &Stage, over: &AtomicBool, enough: u64) -> Outcome<Counts> {
     let clickhouse = ClickHouse::new(stage.clickhouse.clone())?;
-    let sql = "SELECT toUInt64(sum(received)) FROM quality_minute_live";
-    let mut seen = Counts::new();
-    while !over.load(Ordering::SeqCst) {
+    let (mut seen, began) = (Counts::new(), Instant::now());
+    while !over.load(Ordering::SeqCst) && began.elapsed() < PATIENCE {
         // The server may be away, and the view not be there yet.
-        if let Ok(count) = clickhouse.call(sql, clickhouse.database().query(sql).fetch_one::<u64>()) {
+        if let Ok(count) = clickhouse.call(SEEN, clickhouse.database().query(SEEN).fetch_one::<u64>()) {
             seen.push((Instant::now(), count));
+            if count >= enough {
+                break;
+            }
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(100));
     }
     Ok(seen)
 }
@@ -125,44 +139,93 @@ fn resident(pid: u32) -> u64 {
     text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
+/// CPU that each part uses, from one reading to the next.
+struct Cpu {
+    pids: [Option<u32>; 4],
+    used: [f64; 4],
+    since: Instant,
+}
+
+impl Cpu {
+    fn of(site: &Site, job: &stage::Job) -> Self {
+        let pids = [Some(job.pid()), site.kafka.pid(), site.clickhouse.pid(), Some(std::process::id())];
+        Self { pids, used: pids.map(cpu_seconds), since: Instant::now() }
+    }
+
+    /// Cores in use on average: job, Kafka, ClickHouse, and producer with reader.
+    fn cells(&self) -> String {
+        let now = self.pids.map(cpu_seconds);
+        let seconds = self.since.elapsed().as_secs_f64();
+        let cores =
+            std::array::from_fn::<_, 4, _>(|at| format!("{:.2}", (now[at] - self.used[at]) / seconds));
+        cores.join(" | ")
+    }
+}
+
 fn at_rate(rate: u64, seconds: u64, text: &mut String) -> Outcome<()> {
-    let site = Site::set(rate * (seconds + 2))?;
+    let (warm, measured) = (Duration::from_secs(WARM_UP), Duration::from_secs(seconds));
+    let site = Site::set(rate * (WARM_UP + seconds + 2))?;
     let (stage, over) = (&site.stage, AtomicBool::new(false));
     let mut job = stage.start(&[]);
     // Until it reads: the start is not measured.
     thread::sleep(Duration::from_secs(3));
-    let pids = [Some(job.pid()), site.kafka.pid(), site.clickhouse.pid(), Some(std::process::id())];
-    let before = pids.map(cpu_seconds);
-    let (sent, seen) = thread::scope(|scope| -> Outcome<_> {
-        let watching = scope.spawn(|| watch(stage, &over).map_err(|error| error.to_string()));
-        let sent = stage.produce_at(rate, Duration::from_secs(seconds));
-        let memory = resident(job.pid());
+    let began = Instant::now();
+    thread::scope(|scope| -> Outcome<()> {
+        let watching = scope.spawn(|| watch(stage, &over, u64::MAX).map_err(|error| error.to_string()));
+        let producing = scope.spawn(move || stage.produce_at(rate, warm + measured));
+        thread::sleep(warm);
+        let cpu = Cpu::of(&site, &job);
+        thread::sleep(measured);
+        let (cores, memory) = (cpu.cells(), resident(job.pid()));
+        let sent = producing.join().map_err(|_| "the producer failed")?;
         thread::sleep(Duration::from_secs(8));
         over.store(true, Ordering::SeqCst);
         let seen = watching.join().map_err(|_| "the reader failed")??;
-        let used = pids.map(cpu_seconds);
-        let parts = std::array::from_fn::<f64, 4, _>(|at| used[at] - before[at]);
-        let [job_cpu, kafka_cpu, clickhouse_cpu, producer_cpu] = parts;
-        let reached = sent.last().ok_or("nothing was sent")?.1 as f64 / seconds as f64;
-        let done = latencies(&sent, &seen);
+        let late: Counts = sent.iter().copied().filter(|(at, _)| at.duration_since(began) >= warm).collect();
+        let reached = match (late.first(), late.last()) {
+            (Some(first), Some(last)) => (last.1 - first.1) / seconds,
+            _ => 0,
+        };
+        let done = latencies(&late, &seen);
         let cell = |share: usize| match &done {
             Ok(sorted) => format!("{:.0}", sorted[(sorted.len() - 1) * share / 100].as_secs_f64() * 1e3),
             Err(_) => "> 8000".to_owned(),
         };
         writeln!(
             text,
-            "| {rate} | {reached:.0} | {} | {} | {} | {job_cpu:.1} | {kafka_cpu:.1} | {clickhouse_cpu:.1} | \
-             {producer_cpu:.1} | {} |",
+            "| {rate} | {reached} | {} | {} | {} | {cores} | {} |",
             cell(50),
             cell(99),
             cell(100),
             memory >> 20
         )?;
-        Ok((sent, seen))
+        writeln!(stderr(), "{rate}/s: p50 {} ms, p99 {} ms", cell(50), cell(99))?;
+        Ok(())
     })?;
     job.kill();
-    let (sent, seen) = (sent.last().map_or(0, |sent| sent.1), seen.last().map_or(0, |seen| seen.1));
-    writeln!(stderr(), "{rate}/s: {sent} sent, {seen} seen")?;
+    Ok(())
+}
+
+/// Everything is in Kafka before the job starts.
+fn backlog(events: u64, text: &mut String) -> Outcome<()> {
+    let site = Site::set(events)?;
+    let stage = &site.stage;
+    stage.produce(1, Duration::ZERO);
+    let sent = stage.events();
+    let began = Instant::now();
+    let mut job = stage.start(&[]);
+    let cpu = Cpu::of(&site, &job);
+    let seen = watch(stage, &AtomicBool::new(false), sent)?;
+    let cores = cpu.cells();
+    let done = seen.iter().find(|(_, shown)| *shown >= sent).ok_or("not all of the backlog was shown")?;
+    let seconds = done.0.duration_since(began).as_secs_f64();
+    writeln!(
+        text,
+        "A backlog of {sent} events was in the tables {seconds:.1} s after the start of the job: {:.0} \
+         events/s. Cores in use meanwhile: job | Kafka | ClickHouse | reader: {cores}.\n",
+        sent as f64 / seconds
+    )?;
+    job.kill();
     Ok(())
 }
 
@@ -173,7 +236,7 @@ fn outage(seconds: u64, text: &mut String) -> Outcome<()> {
     thread::sleep(Duration::from_secs(3));
     let clickhouse = &mut site.clickhouse;
     thread::scope(|scope| -> Outcome<()> {
-        let watching = scope.spawn(|| watch(stage, &over).map_err(|error| error.to_string()));
+        let watching = scope.spawn(|| watch(stage, &over, u64::MAX).map_err(|error| error.to_string()));
         let total = Duration::from_secs(seconds + 20);
         let producing = scope.spawn(move || stage.produce_at(OUTAGE_RATE, total));
         thread::sleep(Duration::from_secs(10));
@@ -225,21 +288,24 @@ fn machine() -> String {
 
 fn main() -> Outcome<()> {
     let arguments = Arguments::parse();
-    let Arguments { rates, seconds, outage: down, out, .. } = &arguments;
+    let Arguments { rates, seconds, backlog: behind, outage: down, out, .. } = &arguments;
     let rates_text = rates.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let mut text = format!(
         "# From Kafka to ClickHouse\n\n- machine: {}\n- command: `cargo bench --bench live -- --rates \
-         {rates_text} --seconds {seconds} --outage {down}`\n- epochs of 50 ms, published every 200 ms, 2 \
-         workers; broker, server and producer on the same machine\n\nMilliseconds from before a message is \
-         handed to the producer until a query shows it; CPU seconds of each part; the job's memory at the \
-         end.\n\n| events/s asked | sent | p50 ms | p99 ms | max ms | job CPU s | Kafka CPU s | ClickHouse \
-         CPU s | producer CPU s | job MiB |\n|-:|-:|-:|-:|-:|-:|-:|-:|-:|-:|\n",
+         {rates_text} --seconds {seconds} --backlog {behind} --outage {down}`\n- epochs of 50 ms, published every \
+         200 ms, 2 workers; broker, server and producer on the same machine\n\nMilliseconds from before a \
+         message is handed to the producer until a query shows it, after {WARM_UP} s at the same rate; the \
+         cores that each part keeps busy; the job's memory at the end.\n\n| events/s asked | sent | p50 ms | \
+         p99 ms | max ms | job | Kafka | ClickHouse | producer and reader | job MiB |\n|-:|-:|-:|-:|-:|-:|-:|-:|-:|-:|\n",
         machine()
     );
     for rate in rates {
         at_rate(*rate, *seconds, &mut text)?;
     }
     text.push('\n');
+    if *behind > 0 {
+        backlog(*behind, &mut text)?;
+    }
     if *down > 0 {
         outage(*down, &mut text)?;
     }

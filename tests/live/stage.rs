@@ -188,6 +188,11 @@ impl Stage {
         }
     }
 
+    /// How many events there are to produce.
+    pub fn events(&self) -> u64 {
+        self.messages.iter().map(Message::events).sum()
+    }
+
     /// Produces `rate` events a second for a while, as far as there are messages; returns how many
     /// events were sent by when.
     pub fn produce_at(&self, rate: u64, duration: Duration) -> Vec<(Instant, u64)> {

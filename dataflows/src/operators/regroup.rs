@@ -18,6 +18,7 @@
 //! the inputs arrive in.
 
 use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 
 use differential_dataflow::difference::Abelian;
 use differential_dataflow::trace::{SpanOf, TraceReader};
@@ -148,7 +149,7 @@ pub fn regroup<'scope, Rule: GroupRule>(
             left: Side::new(left.trace),
             right: Side::new(right.trace),
             changes: Vec::new(),
-            lookups: Lookups::default(),
+            lookups: Rc::default(),
             done: 0,
             target: Antichain::from_elem(0),
             agenda: VecDeque::new(),
@@ -275,7 +276,7 @@ struct Item<K> {
     keys: Vec<K>,
     next: usize,
     /// The lookups after the epoch, when they differ from those before.
-    after: Option<Lookups>,
+    after: Option<Rc<Lookups>>,
 }
 
 struct State<Rule: GroupRule> {
@@ -283,7 +284,7 @@ struct State<Rule: GroupRule> {
     left: Side<Rule::Key, Rule::Left>,
     right: Side<Rule::Key, Rule::Right>,
     changes: Vec<(LookupRow, Epoch, isize)>,
-    lookups: Lookups,
+    lookups: Rc<Lookups>,
     /// Epochs before this are worked off.
     done: Epoch,
     /// Where the present agenda leads.
@@ -318,7 +319,8 @@ impl<Rule: GroupRule> State<Rule> {
         epochs.extend(changes.iter().map(|(_, epoch, _)| *epoch));
         epochs.sort_unstable();
         epochs.dedup();
-        let mut lookups = self.lookups.clone();
+        // Copied when a row changes, and only then: lists may be long, and epochs follow fast.
+        let mut lookups = Rc::clone(&self.lookups);
         let first = epochs.first().copied().unwrap_or_default();
         for epoch in epochs {
             let range = |from: Epoch| touched.partition_point(|(time, _)| *time < from);
@@ -331,13 +333,13 @@ impl<Rule: GroupRule> State<Rule> {
                 .collect();
             let after = (!rows.is_empty()).then(|| {
                 for (row, diff) in &rows {
-                    lookups.update(*row, *diff);
+                    Rc::make_mut(&mut lookups).update(*row, *diff);
                 }
                 // Before the first epoch there are no groups but those it touches.
                 if (self.done, epoch) != (0, first) {
                     self.find_dependents(&rows, &mut keys);
                 }
-                lookups.clone()
+                Rc::clone(&lookups)
             });
             self.agenda.push_back(Item { epoch, keys, next: 0, after });
         }

@@ -205,7 +205,10 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
 
 fn run_workers(shared: &Arc<Shared>, options: &Options) -> Result<(), LiveError> {
     let theirs = Arc::clone(shared);
-    let guards = timely::execute(timely::Config::process(options.workers), move |worker| {
+    let mut config = timely::Config::process(options.workers);
+    // Kafka and ClickHouse may be on the same cores.
+    config.worker = config.worker.idle_spin(Duration::ZERO);
+    let guards = timely::execute(config, move |worker| {
         let done = LiveWorker::open(worker, &theirs).and_then(|live| live.run(worker));
         if let Err(error) = done {
             theirs.fail(error);

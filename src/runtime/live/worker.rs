@@ -19,6 +19,8 @@ use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
 
 /// What is read between two steps of the dataflow.
 const BUDGET: Budget = Budget { messages: 8192, bytes: 4 << 20, wait: Duration::from_millis(2) };
+/// How long the dataflow is waited for when there is nothing to read.
+const PARK: Duration = Duration::from_millis(1);
 /// Epochs that are read before the first of them is worked off.
 const EPOCHS_AHEAD: usize = 8;
 
@@ -67,9 +69,14 @@ impl<'a> LiveWorker<'a> {
     pub(super) fn run(mut self, worker: &mut Worker) -> Result<(), LiveError> {
         self.recover(worker)?;
         while !self.shared.is_over() {
-            self.read()?;
+            let moved = self.read()?;
             self.end_epoch()?;
-            worker.step();
+            if moved {
+                worker.step();
+            } else {
+                // Other workers and both servers may want this core.
+                worker.step_or_park(Some(PARK));
+            }
             self.bring()?;
         }
         Ok(())
@@ -110,25 +117,28 @@ impl<'a> LiveWorker<'a> {
         Ok(())
     }
 
-    /// Reads what has arrived, while there is room for what comes of it.
-    fn read(&mut self) -> Result<(), LiveError> {
+    /// Reads what has arrived, while there is room for what comes of it. Waits for it only when all
+    /// epochs before are worked off. Returns whether there was something.
+    fn read(&mut self) -> Result<bool, LiveError> {
         let (job, unfinished) = (&mut self.job, &mut self.unfinished);
         unfinished.retain(|epoch| !job.outputs().is_complete(*epoch));
         if unfinished.len() > EPOCHS_AHEAD || !self.shared.hub.has_room() {
-            return Ok(());
+            return Ok(false);
         }
+        let wait = if unfinished.is_empty() { BUDGET.wait } else { Duration::ZERO };
         self.batch.clear();
-        for range in self.source.poll(BUDGET, &mut self.batch)? {
+        for range in self.source.poll(Budget { wait, ..BUDGET }, &mut self.batch)? {
             match self.ranges.get_mut(&range.place) {
                 Some(known) => known.to = range.to,
                 None => _ = self.ranges.insert(range.place.clone(), range),
             }
         }
-        if !self.batch.is_empty() {
+        let any = !self.batch.is_empty();
+        if any {
             self.shared.touch();
             self.feed();
         }
-        Ok(())
+        Ok(any)
     }
 
     fn feed(&mut self) {
@@ -163,11 +173,10 @@ impl<'a> LiveWorker<'a> {
     fn bring(&mut self) -> Result<(), LiveError> {
         let (shared, outputs) = (self.shared, self.job.outputs());
         if self.index == 0 && self.emitted.elapsed() >= shared.emission {
-            let bound = shared.binder.bound();
-            if outputs.is_complete(bound) {
-                shared.hub.want(bound);
-                self.emitted = Instant::now();
-            }
+            // Not what is bound by now: under load there is always an epoch that is not complete.
+            let complete = self.unfinished.first().map_or(Epoch::MAX, |epoch| epoch - 1);
+            shared.hub.want(complete.min(shared.binder.bound()));
+            self.emitted = Instant::now();
         }
         if let Some(epochs) = shared.hub.wanted()
             && epochs.last > self.brought
