@@ -7,7 +7,7 @@
 //! ```
 //!
 //! writes DIR/README.md. A message's latency runs from just before it is handed to the producer
-//! until a query that counts it has been answered; queries follow each other every 100 ms.
+//! until a query that counts it has been answered; queries follow each other every 200 ms.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -40,6 +40,8 @@ const OUTAGE_RATE: u64 = 10_000;
 /// Before latency is measured: a broker that was just started compiles itself.
 const WARM_UP: u64 = 20;
 
+const DAY_SECONDS: f64 = 86_400.0;
+
 /// How many events the tables show.
 const SEEN: &str = "SELECT toUInt64(sum(received)) FROM quality_minute_live";
 
@@ -57,6 +59,12 @@ struct Arguments {
     /// How long each rate is kept up.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Milliseconds from one epoch to the next.
+    #[arg(long, default_value_t = 200)]
+    epoch_ms: u64,
+    /// Milliseconds from one emission to the next.
+    #[arg(long, default_value_t = 500)]
+    emission_ms: u64,
     /// How many events are in Kafka before the job starts; 0: none.
     #[arg(long, default_value_t = 2_000_000)]
     backlog: u64,
@@ -82,15 +90,17 @@ struct Site {
 }
 
 impl Site {
-    fn set(events: u64) -> Outcome<Self> {
+    /// With so many events at least, of so many days.
+    fn set(events: u64, days: f64, pace: (u64, u64)) -> Outcome<Self> {
         let feeds = TempDir::new()?;
         // An auction leaves about three events.
         // A rejected request counts as one record, whatever it holds: counts are compared here.
-        let plan = Plan { auctions: (events / 3).max(1_000), bad_records: 0, ..Plan::default() };
+        let plan = Plan { auctions: (events / 3).max(1_000), days, bad_records: 0, ..Plan::default() };
         write(&plan, Format::Raw, feeds.path(), true, &mut |_| ())?;
         let kafka = services::Kafka::start(&services::KafkaSettings::default())?;
         let clickhouse = services::ClickHouse::start(&services::ClickHouseSettings::default())?;
-        let stage = Stage::set(&kafka, server::config(&clickhouse), feeds.path());
+        let mut stage = Stage::set(&kafka, server::config(&clickhouse), feeds.path());
+        stage.set_pace(pace.0, pace.1);
         stage.produce_campaigns(&feeds.path().join("campaigns.csv"));
         Ok(Self { kafka, clickhouse, stage })
     }
@@ -108,7 +118,7 @@ fn watch(stage: &Stage, over: &AtomicBool, enough: u64) -> Outcome<Counts> {
                 break;
             }
         }
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(200));
     }
     Ok(seen)
 }
@@ -162,9 +172,10 @@ impl Cpu {
     }
 }
 
-fn at_rate(rate: u64, seconds: u64, text: &mut String) -> Outcome<()> {
+fn at_rate(rate: u64, seconds: u64, pace: (u64, u64), text: &mut String) -> Outcome<()> {
     let (warm, measured) = (Duration::from_secs(WARM_UP), Duration::from_secs(seconds));
-    let site = Site::set(rate * (WARM_UP + seconds + 2))?;
+    let length = WARM_UP + seconds + 2;
+    let site = Site::set(rate * length, length as f64 / DAY_SECONDS, pace)?;
     let (stage, over) = (&site.stage, AtomicBool::new(false));
     let mut job = stage.start(&[]);
     // Until it reads: the start is not measured.
@@ -207,8 +218,8 @@ fn at_rate(rate: u64, seconds: u64, text: &mut String) -> Outcome<()> {
 }
 
 /// Everything is in Kafka before the job starts.
-fn backlog(events: u64, text: &mut String) -> Outcome<()> {
-    let site = Site::set(events)?;
+fn backlog(events: u64, pace: (u64, u64), text: &mut String) -> Outcome<()> {
+    let site = Site::set(events, 3.0, pace)?;
     let stage = &site.stage;
     stage.produce(1, Duration::ZERO);
     let sent = stage.events();
@@ -229,8 +240,8 @@ fn backlog(events: u64, text: &mut String) -> Outcome<()> {
     Ok(())
 }
 
-fn outage(seconds: u64, text: &mut String) -> Outcome<()> {
-    let mut site = Site::set(OUTAGE_RATE * (seconds + 40))?;
+fn outage(seconds: u64, pace: (u64, u64), text: &mut String) -> Outcome<()> {
+    let mut site = Site::set(OUTAGE_RATE * (seconds + 40), (seconds + 40) as f64 / DAY_SECONDS, pace)?;
     let (stage, over) = (&site.stage, AtomicBool::new(false));
     let mut job = stage.start(&[]);
     thread::sleep(Duration::from_secs(3));
@@ -288,26 +299,28 @@ fn machine() -> String {
 
 fn main() -> Outcome<()> {
     let arguments = Arguments::parse();
-    let Arguments { rates, seconds, backlog: behind, outage: down, out, .. } = &arguments;
+    let Arguments { rates, seconds, backlog: behind, outage: down, epoch_ms, emission_ms, out, .. } =
+        &arguments;
+    let pace = (*epoch_ms, *emission_ms);
     let rates_text = rates.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let mut text = format!(
         "# From Kafka to ClickHouse\n\n- machine: {}\n- command: `cargo bench --bench live -- --rates \
-         {rates_text} --seconds {seconds} --backlog {behind} --outage {down}`\n- epochs of 50 ms, published every \
-         200 ms, 2 workers; broker, server and producer on the same machine\n\nMilliseconds from before a \
+         {rates_text} --seconds {seconds} --backlog {behind} --outage {down} \
+         --epoch-ms {epoch_ms} --emission-ms {emission_ms}`\n- epochs of {epoch_ms} ms, published every {emission_ms} ms, 2 workers; broker, server and producer on the same machine\n\nMilliseconds from before a \
          message is handed to the producer until a query shows it, after {WARM_UP} s at the same rate; the \
          cores that each part keeps busy; the job's memory at the end.\n\n| events/s asked | sent | p50 ms | \
          p99 ms | max ms | job | Kafka | ClickHouse | producer and reader | job MiB |\n|-:|-:|-:|-:|-:|-:|-:|-:|-:|-:|\n",
         machine()
     );
     for rate in rates {
-        at_rate(*rate, *seconds, &mut text)?;
+        at_rate(*rate, *seconds, pace, &mut text)?;
     }
     text.push('\n');
     if *behind > 0 {
-        backlog(*behind, &mut text)?;
+        backlog(*behind, pace, &mut text)?;
     }
     if *down > 0 {
-        outage(*down, &mut text)?;
+        outage(*down, pace, &mut text)?;
     }
     print_to(out, &text)
 }

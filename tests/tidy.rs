@@ -96,3 +96,21 @@ fn files_have_one_subject() {
         .collect();
     assert!(long.is_empty(), "files that want to be two:\n{}", long.join("\n"));
 }
+
+#[test]
+fn a_laptop_runs_the_servers_that_the_tests_run() {
+    let read = |path| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (compose, pinned) = (read("deploy/compose.yaml"), read("tests/services/src/registry.rs"));
+    let version = |name: &str| {
+        let line = pinned.lines().find(|line| line.contains(name)).expect("a pinned version");
+        line.split('"').nth(1).expect("in quotes").to_owned()
+    };
+    let engine = version("ENGINE_VERSION: &str");
+    let release = engine.split('.').take(2).collect::<Vec<_>>().join(".");
+    for image in [
+        format!("image: apache/kafka:{}\n", version("KAFKA_VERSION: &str")),
+        format!("image: clickhouse/clickhouse-server:{release}\n"),
+    ] {
+        assert!(compose.contains(&image), "deploy/compose.yaml has no {image}");
+    }
+}

@@ -74,7 +74,8 @@ impl<K: Key, V: Val, R: Diff> Changes<K, V, R> {
         keys: impl IntoIterator<Item = K>,
         mut found: impl FnMut(K, &[(V, R)]),
     ) {
-        let mut groups = Groups::new(&mut self.table);
+        let mut groups =
+            Groups::new(self.table.batches_through(Antichain::new().borrow()).unwrap_or_default());
         let mut values = Vec::new();
         for key in keys {
             values.clear();

@@ -10,7 +10,7 @@ use crate::runtime::live::demo::{self, Glance, LiveDemo};
 
 /// Runs the demo.
 pub fn run(args: &args::Demo) -> anyhow::Result<()> {
-    let plan = Plan { auctions: args.auctions, seed: args.seed, days: 1, ..Plan::default() };
+    let plan = Plan { auctions: args.auctions, seed: args.seed, days: 1.0, ..Plan::default() };
     if args.live { run_live(args, plan) } else { run_files(args, &plan) }
 }
 

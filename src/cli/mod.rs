@@ -89,8 +89,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(GenerateError::NotEmpty { .. } | GenerateError::NotOurs { .. }) = error.downcast_ref() {
         return exit::OCCUPIED;
     }
-    if let Some(LiveError::NoKafka) = error.downcast_ref() {
-        return exit::BAD_CONFIG;
+    match error.downcast_ref() {
+        Some(LiveError::NoKafka) => return exit::BAD_CONFIG,
+        Some(LiveError::Imbalance { .. }) => return exit::IMBALANCE,
+        _ => {}
     }
     match error.downcast_ref::<ReplayError>() {
         Some(ReplayError::Directory(DirectoryError::Occupied(_))) => exit::OCCUPIED,

@@ -32,7 +32,7 @@ pub struct Plan {
     pub seed: u64,
     /// Days over which the auctions are spread
     #[arg(long, default_value_t = Plan::DEFAULT.days)]
-    pub days: u32,
+    pub days: f64,
     /// First instant, in epoch milliseconds; a UTC midnight puts the daily peak in the evening
     #[arg(long, default_value_t = Plan::DEFAULT.start_millis)]
     pub start_millis: i64,
@@ -91,7 +91,7 @@ impl Plan {
     pub const DEFAULT: Plan = Plan {
         auctions: 100_000,
         seed: 1,
-        days: 3,
+        days: 3.0,
         start_millis: 1_772_323_200_000, // 2026-03-01T00:00:00Z
         campaigns: 1_000,
         advertisers: 120,
@@ -116,7 +116,7 @@ impl Plan {
         // Ten hex digits of a short id end at 1.1e12; the other bounds keep tables in memory
         // and every time within the years 1970 to 9999.
         within("auctions", self.auctions as f64, 1.0, 1e12)?;
-        within("days", f64::from(self.days), 1.0, 3_650.0)?;
+        within("days", self.days, 0.0001, 3_650.0)?;
         // A day after 1970 at least: a conflicting time may lie a little before the first event.
         within("start-millis", self.start_millis as f64, 864e5, 2.2e14)?;
         within("campaigns", f64::from(self.campaigns), 1.0, 1e6)?;
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(option(Plan { late_rate: f64::NAN, ..Plan::DEFAULT }), "late-rate");
         assert_eq!(option(Plan { advertisers: 2_000, ..Plan::DEFAULT }), "advertisers");
         assert_eq!(option(Plan { late_millis: 1, ..Plan::DEFAULT }), "late-millis");
-        let text = Plan { days: 0, ..Plan::DEFAULT }.check().expect_err("no days").to_string();
-        assert_eq!(text, "--days is 0; choose a value from 1 to 3650");
+        let text = Plan { days: 0.0, ..Plan::DEFAULT }.check().expect_err("no days").to_string();
+        assert_eq!(text, "--days is 0; choose a value from 0.0001 to 3650");
     }
 }

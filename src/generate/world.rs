@@ -59,7 +59,7 @@ pub(super) struct World {
     seed: u64,
     start: i64,
     end: i64,
-    days: u32,
+    days: f64,
     auctions: u64,
     campaigns: u32,
     advertisers: u32,
@@ -77,10 +77,11 @@ impl World {
     pub(super) fn new(plan: &Plan) -> Self {
         let mut sum = 0.0;
         let total: f64 = HOURS.iter().sum();
+        let hour_ends = HOURS.map(|weight| (sum += weight / total, sum).1);
         Self {
             seed: mix(plan.seed),
             start: plan.start_millis,
-            end: plan.start_millis + i64::from(plan.days) * 86_400_000,
+            end: plan.start_millis + millis_after(plan.days, &hour_ends),
             days: plan.days,
             auctions: plan.auctions,
             campaigns: plan.campaigns,
@@ -92,19 +93,14 @@ impl World {
             country: Weighted::new(&COUNTRIES.map(|entry| entry.1)),
             device: Weighted::new(&DEVICES.map(|entry| entry.1)),
             conversion: Weighted::new(&CONVERSIONS.map(|entry| entry.1)),
-            hour_ends: HOURS.map(|weight| (sum += weight / total, sum).1),
+            hour_ends,
         }
     }
 
     /// When the `n`-th auction is held; never earlier than the one before it.
     pub(super) fn auction_time(&self, n: u64, dice: &mut Dice) -> i64 {
-        let share = (n as f64 + dice.unit()) / self.auctions as f64 * f64::from(self.days);
-        let (day, of_day) = (share.floor(), share - share.floor());
-        let hour = self.hour_ends.partition_point(|&end| end <= of_day).min(23);
-        let begin = if hour == 0 { 0.0 } else { self.hour_ends[hour - 1] };
-        let of_hour = (of_day - begin) / (self.hour_ends[hour] - begin);
-        let millis = (day + (hour as f64 + of_hour) / 24.0) * DAY_MILLIS;
-        (self.start + millis as i64).min(self.end - 1)
+        let share = (n as f64 + dice.unit()) / self.auctions as f64 * self.days;
+        (self.start + millis_after(share, &self.hour_ends)).min(self.end - 1)
     }
 
     pub(super) fn any_campaign(&self, dice: &mut Dice) -> u32 {
@@ -227,4 +223,13 @@ impl World {
         }
         out
     }
+}
+
+/// How long after its start traffic is through with `days` days of auctions.
+fn millis_after(days: f64, hour_ends: &[f64; 24]) -> i64 {
+    let (day, of_day) = (days.floor(), days - days.floor());
+    let hour = hour_ends.partition_point(|&end| end <= of_day).min(23);
+    let begin = if hour == 0 { 0.0 } else { hour_ends[hour - 1] };
+    let of_hour = (of_day - begin) / (hour_ends[hour] - begin);
+    ((day + (hour as f64 + of_hour) / 24.0) * DAY_MILLIS) as i64
 }

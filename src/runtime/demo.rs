@@ -176,8 +176,6 @@ fn run(
         show(Frame { epoch, events, totals, latency, note });
     }
     rejects.flush().map_err(fail)?;
-    job.advance_to(Job::LAST);
-    job.catch_up(worker, || false);
     let counts = job.counts().clone();
     Ok((counts, job.finish(worker, &script.publication, || false)?))
 }

@@ -112,9 +112,6 @@ impl Arrived {
 }
 
 impl Job {
-    /// The epoch that ends a run: all others come before it.
-    pub const LAST: Epoch = 1 << 62;
-
     /// Builds this worker's part. The first worker brings in the lookups.
     pub fn new(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
         let (mut inputs, outputs) = worker.dataflow(build);
@@ -202,20 +199,30 @@ impl Job {
         &mut self.outputs
     }
 
-    /// Ends the job and publishes this worker's part of every table, as of before the present
-    /// epoch, together with the other workers. The caller has caught up.
+    /// Ends the job: no more will come. Publishes this worker's part of every table, with the
+    /// present epoch, together with the other workers, unless `stopped` says that there is no
+    /// point in it.
     pub fn finish(
         self,
         worker: &mut Worker,
         publication: &Publication,
         stopped: impl Fn() -> bool,
     ) -> Result<Totals, PublishError> {
-        let Self { inputs, outputs, epoch, .. } = self;
-        // The graphs' own state goes first: what is made of the rows needs its room.
+        let Self { mut inputs, outputs, epoch, mut arrived, .. } = self;
+        for (key, count) in arrived.drain() {
+            inputs.quality.update(key, count);
+        }
+        // Graphs whose inputs have ended let go of their state: what is made of it needs the room.
         drop(inputs);
+        while !(outputs.is_complete(epoch) || stopped()) {
+            worker.step_or_park(Some(PATIENCE));
+        }
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
-        publication.contribute(worker.index(), outputs, epoch - 1, &stopped)
+        if stopped() {
+            return Ok(Totals::default());
+        }
+        publication.contribute(worker.index(), outputs, epoch, &stopped)
     }
 }

@@ -40,7 +40,8 @@ fn rejects_are_told_everywhere_and_a_corrected_record_counts() {
     assert!(few.contains("bad_timestamp") && !few.contains("missing_field"), "{few}");
 
     // 2. A corrected record counts.
-    let id = ids.iter().find(|id| id.starts_with("impressions/")).expect("a rejected impression");
+    let id =
+        ids.iter().find(|id| id.starts_with(&stage.topic("impressions/"))).expect("a rejected impression");
     let (done, shown) = run(&["show", id]);
     assert!(
         done && shown.contains(&format!("id      {id}")) && shown.contains("feed    impressions"),
@@ -63,6 +64,6 @@ fn rejects_are_told_everywhere_and_a_corrected_record_counts() {
     let number = |rows: Vec<String>| -> i64 { rows[0].trim_matches(['(', ')']).parse().expect("a number") };
     assert_eq!(number(rows(&clickhouse, counted)), number(before) + 1);
 
-    let (done, unknown) = run(&["show", "impressions/0/999999/0"]);
+    let (done, unknown) = run(&["show", &stage.topic("impressions/0/999999/0")]);
     assert!(!done && unknown.contains("there is no reject"), "{unknown}");
 }

@@ -15,12 +15,12 @@ use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Message as _};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 const TOPICS: [(&str, i32); 5] =
@@ -42,6 +42,9 @@ impl Message {
         if self.topic == "bid_requests" { self.bids.unsigned_abs() } else { 1 }
     }
 }
+
+/// Many epochs and emissions a second, so that much can go wrong between them.
+const QUICK: (u64, u64) = (50, 200);
 
 /// What was produced by now, at most.
 #[derive(Default)]
@@ -82,6 +85,12 @@ pub struct Stage {
     pub clickhouse: ClickHouseConfig,
     pub produced: Produced,
     bootstrap: String,
+    /// Before the names of topics, which others may have on a broker that was given.
+    prefix: String,
+    /// What the configuration says besides, of `[kafka]`.
+    settings: String,
+    /// Milliseconds from epoch to epoch, and from emission to emission.
+    pace: (u64, u64),
     messages: Vec<Message>,
 }
 
@@ -108,10 +117,30 @@ impl Stage {
         messages.extend(bids);
         fs::write(root.path().join("bids.avsc"), schema).expect("written");
         let bootstrap = kafka.bootstrap().to_owned();
-        let stage = Self { root, clickhouse, produced: Produced::default(), bootstrap, messages };
+        let (produced, pace) = (Produced::default(), QUICK);
+        let prefix = format!("{}_", clickhouse.database);
+        let settings = String::new();
+        let stage = Self { root, clickhouse, produced, bootstrap, prefix, settings, pace, messages };
         stage.configure();
         stage.create_topics();
         stage
+    }
+
+    /// The name of a topic.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Adds settings of `[kafka]`.
+    pub fn configure_kafka(&mut self, settings: &str) {
+        settings.clone_into(&mut self.settings);
+        self.configure();
+    }
+
+    /// Sets milliseconds from epoch to epoch and from emission to emission.
+    pub fn set_pace(&mut self, epoch: u64, emission: u64) {
+        self.pace = (epoch, emission);
+        self.configure();
     }
 
     /// Repeats some of the messages, as producers do, and mixes up their order.
@@ -128,45 +157,91 @@ impl Stage {
             Secret::Environment(name) => format!("${{{name}}}"),
         };
         let ClickHouseConfig { url, user, database, .. } = &self.clickhouse;
+        let Self { prefix, settings, .. } = self;
         let text = format!(
-            "[kafka]\nbootstrap_servers = {:?}\nrejects_topic = \"rejects\"\n\
-             [kafka.bid_requests]\nschema_file = {:?}\n\
-             [kafka.campaigns]\ntopic = \"campaigns\"\n\
+            "[kafka]\nbootstrap_servers = {:?}\nrejects_topic = \"{prefix}rejects\"\n{settings}\n\
+             [kafka.impressions]\ntopic = \"{prefix}impressions\"\n\
+             [kafka.events]\ntopic = \"{prefix}events\"\n\
+             [kafka.bid_requests]\ntopic = \"{prefix}bid_requests\"\nschema_file = {:?}\n\
+             [kafka.campaigns]\ntopic = \"{prefix}campaigns\"\n\
              [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
-             emission_interval_ms = 200\n",
+             emission_interval_ms = {}\n",
             self.bootstrap,
             self.root.path().join("bids.avsc").display().to_string(),
+            self.pace.1,
         );
         fs::write(self.root.path().join("live.toml"), text).expect("written");
     }
 
     fn producer(&self) -> BaseProducer {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap).set("enable.idempotence", "true");
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "20")
+            .set("message.max.bytes", "20971520");
         config.create().expect("a producer")
     }
 
     fn create_topics(&self) {
+        let names = TOPICS.map(|(name, partitions)| (self.topic(name), partitions));
+        self.administer(async |admin, options| {
+            let topics = names.iter().map(|(name, partitions)| {
+                let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(1));
+                topic.set("max.message.bytes", "20971520")
+            });
+            let topics: Vec<_> = topics.collect();
+            let made = admin.create_topics(&topics, options).await.expect("an answer");
+            made.into_iter().for_each(|topic| _ = topic.expect("a topic"));
+        });
+    }
+
+    /// Gives a topic more partitions.
+    pub fn add_partitions(&self, topic: &str, count: usize) {
+        let topic = self.topic(topic);
+        self.administer(async |admin, options| {
+            let more = [NewPartitions::new(&topic, count)];
+            let made = admin.create_partitions(&more, options).await.expect("an answer");
+            made.into_iter().for_each(|topic| _ = topic.expect("partitions"));
+        });
+    }
+
+    /// Deletes what a partition holds before an offset, as retention does.
+    pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic(topic), partition, Offset::Offset(offset)).expect("an offset");
+        self.administer(async |admin, options| {
+            admin.delete_records(&list, options).await.expect("an answer");
+        });
+    }
+
+    fn administer(&self, work: impl AsyncFnOnce(&AdminClient<DefaultClientContext>, &AdminOptions)) {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
-        let admin: AdminClient<DefaultClientContext> = config.create().expect("a client");
-        let topic = |(name, partitions)| NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let topics: Vec<_> = TOPICS.into_iter().map(topic).collect();
+        let admin = config.create().expect("a client");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let made = runtime.block_on(admin.create_topics(&topics, &AdminOptions::new())).expect("an answer");
-        made.into_iter().for_each(|topic| _ = topic.expect("a topic"));
+        runtime.block_on(work(&admin, &AdminOptions::new()));
+    }
+
+    /// Produces one message, of a time in milliseconds if it matters.
+    pub fn put(&self, topic: &str, partition: i32, payload: Option<&[u8]>, time: Option<i64>) {
+        let (topic, producer) = (self.topic(topic), self.producer());
+        let mut record = BaseRecord::<(), [u8]>::to(&topic).partition(partition);
+        (record.payload, record.timestamp) = (payload, time);
+        producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
+        producer.flush(Duration::from_secs(30)).expect("delivered");
     }
 
     /// Produces the rows of a `campaigns.csv`.
     pub fn produce_campaigns(&self, file: &Path) {
         let text = fs::read_to_string(file).expect("a lookup table");
-        let producer = self.producer();
+        let (producer, topic) = (self.producer(), self.topic("campaigns"));
         for line in text.lines().skip(1) {
             let mut cells = line.split(',');
             let (campaign, advertiser) =
                 (cells.next().expect("a campaign"), cells.next().expect("an advertiser"));
             let row = format!("{campaign},{advertiser}");
-            let record = BaseRecord::to("campaigns").key(campaign).payload(&row);
+            let record = BaseRecord::to(&topic).key(campaign).payload(&row);
             producer.send(record).expect("room in the queue");
         }
         producer.flush(Duration::from_secs(30)).expect("delivered");
@@ -181,7 +256,7 @@ impl Stage {
                 // Counted first: what is seen can't be more.
                 self.produced.bids.fetch_add(message.bids, Ordering::SeqCst);
                 self.produced.impressions.fetch_add(message.impressions, Ordering::SeqCst);
-                send(&producer, message, number);
+                self.send(&producer, message, number);
             }
             producer.flush(Duration::from_secs(120)).expect("delivered");
             thread::sleep(pause);
@@ -204,7 +279,7 @@ impl Stage {
             let now = Instant::now();
             while sent < due {
                 let Some((number, message)) = messages.next() else { return counts };
-                send(&producer, message, number);
+                self.send(&producer, message, number);
                 sent += message.events();
             }
             counts.push((now, sent));
@@ -214,13 +289,28 @@ impl Stage {
         counts
     }
 
+    /// Sends a message to one of the partitions of its topic; waits while the queue is full.
+    fn send(&self, producer: &BaseProducer, message: &Message, number: usize) {
+        let Message { topic, payload, .. } = message;
+        let partitions = TOPICS.iter().find(|(name, _)| name == topic).expect("a topic").1;
+        let topic = self.topic(topic);
+        let partition = i32::try_from(number % 1_000).expect("a small number") % partitions;
+        let mut record = BaseRecord::<(), [u8]>::to(&topic).payload(payload).partition(partition);
+        while let Err((error, unsent)) = producer.send(record) {
+            let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+            assert_eq!(error, full, "only the queue may refuse");
+            producer.poll(Duration::from_millis(20));
+            record = unsent;
+        }
+    }
+
     /// The keys of the messages in a topic, once there are `count` different ones.
     pub fn keys(&self, topic: &str, count: usize) -> BTreeSet<String> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("group.id", "test");
         config.set("auto.offset.reset", "earliest");
         let consumer: BaseConsumer = config.create().expect("a consumer");
-        consumer.subscribe(&[topic]).expect("a topic");
+        consumer.subscribe(&[&*self.topic(topic)]).expect("a topic");
         let (mut keys, began) = (BTreeSet::new(), Instant::now());
         while keys.len() < count {
             assert!(began.elapsed() < Duration::from_secs(60), "{} of {count} messages came", keys.len());
@@ -241,7 +331,8 @@ impl Stage {
     /// Starts the job.
     pub fn start(&self, more: &[&str]) -> Job {
         let job = Command::new(env!("CARGO_BIN_EXE_advertisex"))
-            .args(["run", "--config", "live.toml", "--workers", "2", "--epoch-ms", "50"])
+            .args(["run", "--config", "live.toml", "--workers", "2"])
+            .args(["--epoch-ms", &self.pace.0.to_string()])
             .args(more)
             .env("ADVERTISEX_LOG", "warn")
             .current_dir(self.root.path())
@@ -282,20 +373,6 @@ pub fn check(clickhouse: &ClickHouseConfig, expected: &Path, table: &str, keys: 
         assert_eq!(found, expected, "{table}");
     }
     assert_eq!(found.len(), expected.len(), "rows of {table}");
-}
-
-/// Sends a message to one of the partitions of its topic; waits while the queue is full.
-fn send(producer: &BaseProducer, message: &Message, number: usize) {
-    let Message { topic, payload, .. } = message;
-    let partitions = TOPICS.iter().find(|(name, _)| name == topic).expect("a topic").1;
-    let partition = i32::try_from(number % 1_000).expect("a small number") % partitions;
-    let mut record = BaseRecord::<(), [u8]>::to(topic).payload(payload).partition(partition);
-    while let Err((error, unsent)) = producer.send(record) {
-        let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-        assert_eq!(error, full, "only the queue may refuse");
-        producer.poll(Duration::from_millis(20));
-        record = unsent;
-    }
 }
 
 /// The bid requests of a container file as bare data, and the schema they are written with.

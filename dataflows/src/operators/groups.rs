@@ -2,17 +2,15 @@
 
 use std::rc::Rc;
 
-use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::chunk::{Chunk, ChunkBatch};
-use timely::progress::Antichain;
 
 use super::arrange::{Key, Val};
 use super::packed::Packed;
 use crate::model::diff::Diff;
 use crate::model::time::Epoch;
-use crate::snapshot::Table;
 
-type Batch<K, V, R> = Rc<ChunkBatch<Packed<K, V, R>>>;
+/// A batch of a trace.
+pub(crate) type Batch<K, V, R> = Rc<ChunkBatch<Packed<K, V, R>>>;
 
 /// A place in a batch.
 struct Place<K: Key, V: Val, R: Diff> {
@@ -70,9 +68,8 @@ pub(crate) struct Groups<K: Key, V: Val, R: Diff> {
 }
 
 impl<K: Key, V: Val, R: Diff> Groups<K, V, R> {
-    /// Reads all of a trace, from its first key on.
-    pub(crate) fn new(trace: &mut Table<K, V, R>) -> Self {
-        let batches = trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
+    /// Reads all of a trace's batches, from their first keys on.
+    pub(crate) fn new(batches: Vec<Batch<K, V, R>>) -> Self {
         let places = batches.into_iter().map(|batch| Place { batch, run: 0, row: 0 }).collect();
         Self { places, found: Vec::new() }
     }

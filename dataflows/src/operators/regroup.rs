@@ -29,7 +29,7 @@ use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
 use super::arrange::{Key, Keyed, Val, ValTrace};
-use super::groups::Groups;
+use super::groups::{Batch, Groups};
 use super::lanes::{Lane, Port};
 use crate::model::lookups::{LookupRow, Lookups, Subject};
 use crate::model::time::Epoch;
@@ -198,7 +198,8 @@ impl<Rule: GroupRule> Ports<Rule> {
 
 /// One arranged input: its trace, and the batches not yet worked off.
 struct Side<K: Key, V: Val> {
-    trace: ValTrace<K, V>,
+    /// Until both inputs have ended: then nobody asks for it again, and it may make room.
+    trace: Option<ValTrace<K, V>>,
     pending: Vec<SpanOf<ValTrace<K, V>>>,
 }
 
@@ -206,7 +207,7 @@ impl<K: Key, V: Val> Side<K, V> {
     fn new(mut trace: ValTrace<K, V>) -> Self {
         // Reads take all of the trace and choose by time, so batches may merge at will.
         trace.set_physical_compaction(Antichain::new().borrow());
-        Self { trace, pending: Vec::new() }
+        Self { trace: Some(trace), pending: Vec::new() }
     }
 
     /// Notes the groups with updates from `done` on and before `target`.
@@ -226,8 +227,18 @@ impl<K: Key, V: Val> Side<K, V> {
 
     /// Lets old times coalesce, but into one before `target`: what was before stays before.
     fn compact(&mut self, target: &Antichain<Epoch>) {
-        let last: Antichain<Epoch> = target.iter().map(|epoch| epoch.saturating_sub(1)).collect();
-        self.trace.set_logical_compaction(last.borrow());
+        if target.is_empty() {
+            self.trace = None;
+        } else if let Some(trace) = &mut self.trace {
+            let last: Antichain<Epoch> = target.iter().map(|epoch| epoch.saturating_sub(1)).collect();
+            trace.set_logical_compaction(last.borrow());
+        }
+    }
+
+    /// Everything in the trace.
+    fn batches(&mut self) -> Vec<Batch<K, V, isize>> {
+        let trace = self.trace.as_mut();
+        trace.and_then(|trace| trace.batches_through(Antichain::new().borrow())).unwrap_or_default()
     }
 }
 
@@ -351,7 +362,7 @@ impl<Rule: GroupRule> State<Rule> {
     fn find_dependents(&mut self, rows: &[(LookupRow, isize)], keys: &mut Vec<Rule::Key>) {
         let known = keys.len();
         let changed = rows.iter().map(|(row, _)| row.subject()).collect();
-        let batches = self.left.trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
+        let batches = self.left.batches();
         for (key, value) in batches.iter().flat_map(|batch| &batch.chunks).flat_map(|run| run.rows()) {
             let found = keys.len() > known && keys.last() == Some(key);
             if !found && self.rule.depends_on(&changed, key, value) {
@@ -380,7 +391,7 @@ impl<Rule: GroupRule> State<Rule> {
     }
 
     fn evaluate(&mut self, item: &mut Item<Rule::Key>, fuel: &mut usize, ports: &mut Ports<Rule>) {
-        let (mut lefts, mut rights) = (Groups::new(&mut self.left.trace), Groups::new(&mut self.right.trace));
+        let (mut lefts, mut rights) = (Groups::new(self.left.batches()), Groups::new(self.right.batches()));
         let (mut left, mut right) = (Values::new(), Values::new());
         let after = item.after.as_ref().unwrap_or(&self.lookups);
         while let Some(key) = item.keys.get(item.next).filter(|_| *fuel > 0) {

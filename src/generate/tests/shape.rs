@@ -49,7 +49,7 @@ fn what_waits_in_memory_depends_on_density_not_on_length() {
         most
     };
     // Past the longest wait of a conversion, more days hold no more.
-    let (short, long) = (held(10, 50_000), held(40, 200_000));
+    let (short, long) = (held(10.0, 50_000), held(40.0, 200_000));
     assert!(long < short * 5 / 4, "{long} after 40 days, {short} after 10");
     assert!(long < 100, "{long} held at 5,000 auctions a day");
 }
@@ -142,7 +142,7 @@ fn orphans_point_nowhere_and_other_clicks_follow_their_impression() {
 fn paths_of_several_touches_come_about() {
     let mut campaigns = HashMap::new();
     let (mut clicks, mut conversions) = (Vec::new(), Vec::new());
-    let plan = Plan { auctions: 60_000, days: 10, ..calm() };
+    let plan = Plan { auctions: 60_000, days: 10.0, ..calm() };
     for record in Traffic::new(&plan) {
         match record {
             Record::Impression { impression_id, user_id, campaign_id, .. } => {

@@ -97,6 +97,17 @@ pub enum LiveError {
         /// Which.
         reason: String,
     },
+    /// The numbers don't add up.
+    #[error(
+        "{feed}, minute {minute} (epoch milliseconds): received is not accepted + duplicate + rejected; \
+         nothing of this epoch was published, please report this"
+    )]
+    Imbalance {
+        /// The feed.
+        feed: &'static str,
+        /// The minute.
+        minute: i64,
+    },
     /// A thread could not be started.
     #[error("can't start a thread")]
     Thread(#[source] std::io::Error),

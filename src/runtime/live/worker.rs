@@ -15,6 +15,7 @@ use crate::bindings::{Binding, Range, TopicPartition};
 use crate::formats::Batch;
 use crate::runtime::job::Job;
 use crate::sinks::clickhouse::{Campaign, Reject, Upserts};
+use crate::sinks::tables::QualityMinute;
 use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
 
 /// What is read between two steps of the dataflow.
@@ -184,6 +185,7 @@ impl<'a> LiveWorker<'a> {
         {
             self.brought = epochs.last;
             let mut share = self.following.take(epochs);
+            check(&share)?;
             self.add_rest(&mut share);
             shared.hub.bring(share);
             self.source.commit(&self.source.positions());
@@ -199,6 +201,17 @@ impl<'a> LiveWorker<'a> {
         let latest: BTreeMap<_, _> = changes.map(|(_, campaign, present)| (campaign, present)).collect();
         share.campaigns = latest.into_iter().collect();
     }
+}
+
+/// What was received has become something, in every minute of every feed.
+fn check(share: &Upserts) -> Result<(), LiveError> {
+    for ((minute, feed), counts) in &share.quality_minute {
+        let row = QualityMinute { minute: *minute, feed: *feed, counts: counts.unwrap_or_default() };
+        if !row.adds_up() {
+            return Err(LiveError::Imbalance { feed: feed.as_str(), minute: minute.start_millis() });
+        }
+    }
+    Ok(())
 }
 
 /// All ranges of bindings, those of one partition joined.

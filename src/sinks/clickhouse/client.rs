@@ -228,6 +228,8 @@ fn write_once<R>(insert: clickhouse::insert::Insert<R>, token: &str) -> clickhou
         // The answer has to mean that the rows are stored, all of one insert together.
         .with_setting("async_insert", "0")
         .with_setting("wait_end_of_query", "1")
+        // No key comes twice in an insert: nothing is gained by replacing rows before they are stored.
+        .with_setting("optimize_on_insert", "0")
         // A late correction may touch many months; they are few in all.
         .with_setting("max_partitions_per_insert_block", "0")
 }

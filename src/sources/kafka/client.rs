@@ -66,6 +66,9 @@ pub fn start(
         .set("fetch.message.max.bytes", bytes.clamp(64 << 10, 1 << 20).to_string())
         // How soon a queue that was full is filled again; the default of a second would show in latency.
         .set("fetch.queue.backoff.ms", "10")
+        // A fetch that brings little costs a broker as much as one that brings much.
+        .set("fetch.min.bytes", "65536")
+        .set("fetch.wait.max.ms", "50")
         .set("reconnect.backoff.max.ms", "1000");
     for (key, value) in &config.client {
         client.set(key, value.expose());
