@@ -75,10 +75,13 @@ fn messages_that_are_no_records_are_rejected_and_others_go_on() {
 #[test]
 fn reading_starts_at_a_time_and_finds_partitions_that_come_later() {
     let Some((_kafka, mut stage)) = stage() else { return };
-    stage.configure_kafka(&format!("start = {{ timestamp_ms = {TIME} }}\ndiscovery_interval_ms = 300\n"));
-    stage.put("impressions", 0, Some(&impression(1)), Some(TIME - 1_000));
-    stage.put("impressions", 0, Some(&impression(2)), Some(TIME + 1_000));
-    stage.put("impressions", 1, Some(&impression(3)), Some(TIME - 1));
+    // Of the messages, not of the events; older ones than a week the broker may forget.
+    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let start = start.as_millis() as i64 - 60_000;
+    stage.configure_kafka(&format!("start = {{ timestamp_ms = {start} }}\ndiscovery_interval_ms = 300\n"));
+    stage.put("impressions", 0, Some(&impression(1)), Some(start - 1_000));
+    stage.put("impressions", 0, Some(&impression(2)), Some(start + 1_000));
+    stage.put("impressions", 1, Some(&impression(3)), Some(start - 1));
     let mut job = stage.start(&[]);
     await_quality(&stage, &["('impressions',1,1,0,0)"]);
 
@@ -89,7 +92,7 @@ fn reading_starts_at_a_time_and_finds_partitions_that_come_later() {
 
     // What comes into a new partition is read from its beginning, whatever the start.
     stage.add_partitions("impressions", 5);
-    stage.put("impressions", 4, Some(&impression(4)), Some(TIME - 5_000));
+    stage.put("impressions", 4, Some(&impression(4)), Some(start - 5_000));
     await_quality(&stage, &["('impressions',2,2,0,0)"]);
     assert!(job.is_running());
     job.kill();
@@ -109,7 +112,7 @@ fn a_run_stops_when_kafka_has_lost_what_it_needs() {
     let done = stage.program(&["run", "--config", "live.toml", "--until-idle-ms", "1500"]);
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(1), "{said}");
-    for part in [&*stage.topic("impressions"), "partition 2", "offset 0", "3"] {
+    for part in [&*stage.topic("impressions/2"), "offset 0", "earliest is 3"] {
         assert!(said.contains(part), "{part} is not in: {said}");
     }
     assert_eq!(quality(&stage), ["('impressions',4,4,0,0)"], "what was published stays");
