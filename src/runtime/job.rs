@@ -199,8 +199,8 @@ impl Job {
         &mut self.outputs
     }
 
-    /// Ends the job: no more will come. Publishes this worker's part of every table, with the
-    /// present epoch, together with the other workers, unless `stopped` says that there is no
+    /// Ends the job: no more will come. Waits until that holds for all workers, then publishes
+    /// this one's part of every table together with them, unless `stopped` says that there is no
     /// point in it.
     pub fn finish(
         self,
@@ -208,13 +208,14 @@ impl Job {
         publication: &Publication,
         stopped: impl Fn() -> bool,
     ) -> Result<Totals, PublishError> {
-        let Self { mut inputs, outputs, epoch, mut arrived, .. } = self;
+        let Self { mut inputs, outputs, mut arrived, .. } = self;
         for (key, count) in arrived.drain() {
             inputs.quality.update(key, count);
         }
         // Graphs whose inputs have ended let go of their state: what is made of it needs the room.
         drop(inputs);
-        while !(outputs.is_complete(epoch) || stopped()) {
+        // Another worker may be epochs ahead, and what it reads there is partly for this one.
+        while !(outputs.is_complete(Epoch::MAX) || stopped()) {
             worker.step_or_park(Some(PATIENCE));
         }
         for dataflow in worker.installed_dataflows() {
@@ -223,6 +224,6 @@ impl Job {
         if stopped() {
             return Ok(Totals::default());
         }
-        publication.contribute(worker.index(), outputs, epoch, &stopped)
+        publication.contribute(worker.index(), outputs, Epoch::MAX, &stopped)
     }
 }
