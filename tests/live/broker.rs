@@ -117,3 +117,41 @@ fn a_run_stops_when_kafka_has_lost_what_it_needs() {
     }
     assert_eq!(quality(&stage), ["('impressions',4,4,0,0)"], "what was published stays");
 }
+
+/// A broker that lets in only who has a password.
+fn guarded() -> services::KafkaSettings {
+    let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"broker\" \
+                password=\"its-own\" user_broker=\"its-own\" user_advertisex=\"open-sesame\";";
+    let properties = [
+        ("listener.security.protocol.map", "PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"),
+        ("sasl.enabled.mechanisms", "PLAIN"),
+        ("sasl.mechanism.inter.broker.protocol", "PLAIN"),
+        ("listener.name.plaintext.plain.sasl.jaas.config", jaas),
+    ];
+    let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    services::KafkaSettings { properties, ..Default::default() }
+}
+
+#[test]
+fn a_login_is_handed_through_and_a_wrong_one_is_told() {
+    let Some(server) = server::shared() else { return };
+    let Some(kafka) = kafka(services::Kafka::start(&guarded())) else { return };
+    let login = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "advertisex"),
+        ("sasl.password", "open-sesame"),
+    ];
+    let stage = Stage::set_as(&login, &kafka, server::config(server), &golden("raw"));
+    stage.put("impressions", 1, Some(&impression(1)), None);
+    stage.run_until_idle();
+    assert_eq!(quality(&stage), ["('impressions',1,1,0,0)"]);
+
+    let file = stage.root.path().join("live.toml");
+    let text = std::fs::read_to_string(&file).expect("written").replace("open-sesame", "guessed-word");
+    std::fs::write(&file, text).expect("written");
+    let done = stage.program(&["run", "--config", "live.toml", "--until-idle-ms", "1500"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(1) && said.contains("uthentication"), "{said}");
+    assert!(!said.contains("guessed-word"), "a secret is logged: {said}");
+}

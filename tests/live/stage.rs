@@ -85,6 +85,8 @@ pub struct Stage {
     pub clickhouse: ClickHouseConfig,
     pub produced: Produced,
     bootstrap: String,
+    /// What all clients are set up with besides.
+    client: Vec<(&'static str, &'static str)>,
     /// Before the names of topics, which others may have on a broker that was given.
     prefix: String,
     /// What the configuration says besides, of `[kafka]`.
@@ -103,6 +105,16 @@ pub fn kafka(started: services::Result<services::Kafka>) -> Option<services::Kaf
 impl Stage {
     /// A stage for the feeds in a directory.
     pub fn set(kafka: &services::Kafka, clickhouse: ClickHouseConfig, feeds: &Path) -> Self {
+        Self::set_as(&[], kafka, clickhouse, feeds)
+    }
+
+    /// A stage whose clients have settings of their own, such as a login.
+    pub fn set_as(
+        client: &[(&'static str, &'static str)],
+        kafka: &services::Kafka,
+        clickhouse: ClickHouseConfig,
+        feeds: &Path,
+    ) -> Self {
         let root = TempDir::new().expect("temporary directory");
         let lines = |name: &str| {
             let text = fs::read(feeds.join(name)).expect("a feed");
@@ -120,7 +132,8 @@ impl Stage {
         let (produced, pace) = (Produced::default(), QUICK);
         let prefix = format!("{}_", clickhouse.database);
         let settings = String::new();
-        let stage = Self { root, clickhouse, produced, bootstrap, prefix, settings, pace, messages };
+        let client = client.to_vec();
+        let stage = Self { root, clickhouse, produced, bootstrap, client, prefix, settings, pace, messages };
         stage.configure();
         stage.create_topics();
         stage
@@ -158,12 +171,15 @@ impl Stage {
         };
         let ClickHouseConfig { url, user, database, .. } = &self.clickhouse;
         let Self { prefix, settings, .. } = self;
+        let client: String =
+            self.client.iter().map(|(key, value)| format!("{key:?} = {value:?}\n")).collect();
         let text = format!(
             "[kafka]\nbootstrap_servers = {:?}\nrejects_topic = \"{prefix}rejects\"\n{settings}\n\
              [kafka.impressions]\ntopic = \"{prefix}impressions\"\n\
              [kafka.events]\ntopic = \"{prefix}events\"\n\
              [kafka.bid_requests]\ntopic = \"{prefix}bid_requests\"\nschema_file = {:?}\n\
              [kafka.campaigns]\ntopic = \"{prefix}campaigns\"\n\
+             [kafka.client]\n{client}\
              [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
              emission_interval_ms = {}\n",
             self.bootstrap,
@@ -173,13 +189,18 @@ impl Stage {
         fs::write(self.root.path().join("live.toml"), text).expect("written");
     }
 
-    fn producer(&self) -> BaseProducer {
+    fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        for (key, value) in &self.client {
+            config.set(*key, *value);
+        }
         config
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "20")
-            .set("message.max.bytes", "20971520");
+    }
+
+    fn producer(&self) -> BaseProducer {
+        let mut config = self.client();
+        config.set("enable.idempotence", "true").set("linger.ms", "20").set("message.max.bytes", "20971520");
         config.create().expect("a producer")
     }
 
@@ -216,9 +237,7 @@ impl Stage {
     }
 
     fn administer(&self, work: impl AsyncFnOnce(&AdminClient<DefaultClientContext>, &AdminOptions)) {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap);
-        let admin = config.create().expect("a client");
+        let admin = self.client().create().expect("a client");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(work(&admin, &AdminOptions::new()));
     }
@@ -306,8 +325,8 @@ impl Stage {
 
     /// The keys of the messages in a topic, once there are `count` different ones.
     pub fn keys(&self, topic: &str, count: usize) -> BTreeSet<String> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap).set("group.id", "test");
+        let mut config = self.client();
+        config.set("group.id", "test");
         config.set("auto.offset.reset", "earliest");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         consumer.subscribe(&[&*self.topic(topic)]).expect("a topic");

@@ -35,6 +35,7 @@ impl ClientContext for Reporter {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.0.down(reason),
             Some(RDKafkaErrorCode::PartitionEOF) => {}
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => self.0.refuse(reason),
             _ => tracing::debug!(reason, "the Kafka client reports: {error}"),
         }
     }

@@ -21,6 +21,14 @@ pub enum KafkaSourceError {
         /// The last error.
         last: String,
     },
+    /// A broker refuses our login or certificate.
+    #[error("Kafka at {servers} lets us not in: {what}; check the login and certificates in [kafka.client]")]
+    Login {
+        /// The brokers that were tried.
+        servers: String,
+        /// What was said.
+        what: String,
+    },
     /// A topic isn't there.
     #[error("the Kafka topic {topic} does not exist; create it, or correct its name in the configuration")]
     NoTopic {

@@ -39,7 +39,7 @@ impl Share {
 /// # Errors
 /// When the topic isn't there or may not be read, and when no broker answers.
 pub fn partition_count(client: &Client, topic: &Arc<str>, servers: &str) -> Result<i32, KafkaSourceError> {
-    retry(servers, || {
+    retry(client, topic, servers, || {
         let metadata = client.fetch_metadata(Some(topic), REQUEST)?;
         let found = metadata.topics().iter().find(|found| found.name() == &**topic);
         let code = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
@@ -49,7 +49,6 @@ pub fn partition_count(client: &Client, topic: &Arc<str>, servers: &str) -> Resu
             _ => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
         }
     })
-    .map_err(|failure| failure.of_topic(topic))
 }
 
 /// Where each of these partitions starts. `positions` know those that were read before; of the
@@ -80,7 +79,7 @@ fn resolve(
     servers: &str,
 ) -> Result<i64, KafkaSourceError> {
     let TopicPartition { topic, partition } = place;
-    retry(servers, || {
+    retry(client, topic, servers, || {
         let (low, high) = client.fetch_watermarks(topic, *partition, REQUEST)?;
         let millis = match start {
             Start::Earliest => return Ok(low),
@@ -96,55 +95,48 @@ fn resolve(
             _ => Ok(high),
         }
     })
-    .map_err(|failure| failure.of_topic(topic))
-}
-
-/// A request that failed for good.
-struct Failure {
-    error: KafkaError,
-    servers: String,
-    waited: Duration,
-}
-
-impl Failure {
-    fn of_topic(self, topic: &Arc<str>) -> KafkaSourceError {
-        let topic = Arc::clone(topic);
-        match self.error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                KafkaSourceError::NoTopic { topic }
-            }
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                KafkaSourceError::Denied { topic, what: self.error.to_string() }
-            }
-            _ => KafkaSourceError::Unreachable {
-                servers: self.servers,
-                waited: self.waited,
-                last: self.error.to_string(),
-            },
-        }
-    }
 }
 
 /// Tries until it succeeds, is refused, or patience ends. A topic just created is not known to all
 /// brokers at once, so that too is tried for a moment.
-fn retry<T>(servers: &str, mut request: impl FnMut() -> Result<T, KafkaError>) -> Result<T, Failure> {
+fn retry<T>(
+    client: &Client,
+    topic: &Arc<str>,
+    servers: &str,
+    mut request: impl FnMut() -> Result<T, KafkaError>,
+) -> Result<T, KafkaSourceError> {
     let started = Instant::now();
     loop {
         let error = match request() {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let waited = started.elapsed();
-        let over = match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => true,
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                waited > Duration::from_secs(2)
+        let (waited, topic, servers) = (started.elapsed(), Arc::clone(topic), servers.to_owned());
+        if let Some(what) = refusal(client) {
+            return Err(KafkaSourceError::Login { servers, what });
+        }
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                return Err(KafkaSourceError::Denied { topic, what: error.to_string() });
             }
-            _ => waited > PATIENCE,
-        };
-        if over {
-            return Err(Failure { error, servers: servers.to_owned(), waited });
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+                if waited > Duration::from_secs(2) =>
+            {
+                return Err(KafkaSourceError::NoTopic { topic });
+            }
+            _ if waited > PATIENCE => {
+                return Err(KafkaSourceError::Unreachable { servers, waited, last: error.to_string() });
+            }
+            _ => {}
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Whether a broker has refused our login or certificate; to a request that only looks as if none
+/// could be reached.
+fn refusal(client: &Client) -> Option<String> {
+    // Messages are in the partitions' own queues: all that comes here is events.
+    while client.poll(Duration::ZERO).is_some() {}
+    client.context().0.refused()
 }

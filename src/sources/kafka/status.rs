@@ -10,6 +10,8 @@ pub struct SourceState {
     pub brokers_down_since: Option<Instant>,
     /// How many partitions wait for the schema registry.
     pub waiting_for_registry: usize,
+    /// What a broker said when it refused our login or certificate, until one answers.
+    pub refused: Option<String>,
     /// The last thing that went wrong, whether or not it is over.
     pub last_error: Option<String>,
 }
@@ -29,9 +31,21 @@ impl Status {
         }
     }
 
+    /// A broker refuses our login or certificate.
+    pub fn refuse(&self, what: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(what.to_owned());
+        self.trouble(what.to_owned());
+    }
+
+    /// What a broker said when it last refused us.
+    pub fn refused(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
+    }
+
     /// A broker answered.
     pub fn up(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refused = None;
         if let Some(since) = state.brokers_down_since.take() {
             tracing::info!(seconds = since.elapsed().as_secs(), "Kafka can be reached again");
         }
