@@ -22,7 +22,9 @@ pub enum KafkaSourceError {
         last: String,
     },
     /// A broker refuses our login or certificate.
-    #[error("Kafka at {servers} lets us not in: {what}; check the login and certificates in [kafka.client]")]
+    #[error(
+        "Kafka at {servers} does not let us in: {what}; check the login and certificates in [kafka.client]"
+    )]
     Login {
         /// The brokers that were tried.
         servers: String,
