@@ -31,7 +31,7 @@ KINDS = {
 FEEDS = {"impressions": "impressions", "clicks": "events", "conversions": "events", "bids": "bid_requests"}
 
 
-def arguments(description):
+def arguments(description, plain=None):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--input", type=Path, required=True, help="directory of <kind>*.parquet")
     parser.add_argument("--lookups", type=Path, required=True, help="directory of campaigns.csv")
@@ -39,6 +39,8 @@ def arguments(description):
     parser.add_argument("--format", choices=["csv", "parquet"], default="csv")
     parser.add_argument("--compression", choices=["zstd", "snappy"], default="zstd", help="of Parquet output")
     parser.add_argument("--threads", type=int, default=2)
+    if plain:
+        parser.add_argument("--plain", action="store_true", help=plain)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     return args
