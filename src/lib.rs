@@ -4,6 +4,7 @@
 //! `runtime` sees both sides.
 
 pub mod bindings;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod formats;

@@ -45,16 +45,27 @@ pub struct Collision {
     second: String,
 }
 
+/// The text of a hashed key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Text {
+    /// Of a name.
+    Name(Box<str>),
+    /// Of an id.
+    Id(Box<str>),
+}
+
 /// The dictionary of one process.
 #[derive(Debug)]
 pub struct Names {
     names: Vec<Mutex<Table<Name>>>,
     ids: Vec<Mutex<Table<Id>>>,
+    /// What was added since it was last taken; kept only for who asked for it.
+    added: Option<Mutex<Vec<Text>>>,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { names: shards(), ids: shards() }
+        Self { names: shards(), ids: shards(), added: None }
     }
 }
 
@@ -63,22 +74,47 @@ fn shards<K>() -> Vec<Mutex<Table<K>>> {
 }
 
 impl Names {
+    /// A dictionary whose additions can be taken, to be kept elsewhere too.
+    pub fn recording() -> Self {
+        Self { added: Some(Mutex::default()), ..Self::default() }
+    }
+
     /// The key of a name that may be published.
     pub fn name(&self, text: &str) -> Result<Name, Collision> {
         let key = Name::new(text);
-        match key.packed() {
-            Packed::Inline(_) => Ok(key),
-            Packed::Hashed => keep(&self.names, key, text).map(|()| key),
+        if key.packed() == Packed::Hashed && keep(&self.names, key, text)? {
+            self.record(|| Text::Name(text.into()));
         }
+        Ok(key)
     }
 
     /// The key of an id that may be published.
     pub fn id(&self, text: &str) -> Result<Id, Collision> {
         let key = Id::new(text);
-        match key.packed() {
-            Packed::Inline(_) => Ok(key),
-            Packed::Hashed => keep(&self.ids, key, text).map(|()| key),
+        if key.packed() == Packed::Hashed && keep(&self.ids, key, text)? {
+            self.record(|| Text::Id(text.into()));
         }
+        Ok(key)
+    }
+
+    /// Adds a text that is kept elsewhere already.
+    pub fn restore(&self, text: &Text) -> Result<(), Collision> {
+        match text {
+            Text::Name(text) => keep(&self.names, Name::new(text), text).map(|_| ()),
+            Text::Id(text) => keep(&self.ids, Id::new(text), text).map(|_| ()),
+        }
+    }
+
+    fn record(&self, text: impl FnOnce() -> Text) {
+        if let Some(added) = &self.added {
+            added.lock().unwrap_or_else(PoisonError::into_inner).push(text());
+        }
+    }
+
+    /// Takes what was added since the last time, if this dictionary records it.
+    pub fn take_added(&self) -> Vec<Text> {
+        let added = self.added.as_ref().map(|added| added.lock().unwrap_or_else(PoisonError::into_inner));
+        added.map(|mut added| std::mem::take(&mut *added)).unwrap_or_default()
     }
 
     /// All names that don't hold their own text.
@@ -114,17 +150,18 @@ fn shard<K: Route>(key: &K) -> usize {
     (key.route() >> 32) as usize % SHARDS
 }
 
-fn keep<K>(shards: &[Mutex<Table<K>>], key: K, text: &str) -> Result<(), Collision>
+/// Whether it was not there before.
+fn keep<K>(shards: &[Mutex<Table<K>>], key: K, text: &str) -> Result<bool, Collision>
 where
     K: Route + Eq + std::hash::Hash,
 {
     let mut table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
     match table.get(&key) {
-        Some(kept) if **kept == *text => Ok(()),
+        Some(kept) if **kept == *text => Ok(false),
         Some(kept) => Err(Collision { first: kept.to_string(), second: text.to_owned() }),
         None => {
             table.insert(key, text.into());
-            Ok(())
+            Ok(true)
         }
     }
 }

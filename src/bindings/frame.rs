@@ -18,6 +18,7 @@ const CHECKSUM: usize = 8;
 const PAYLOAD_MAX: usize = 16 << 20;
 
 /// What the log of a job starts with.
+#[derive(Copy, Clone, Debug)]
 pub struct Header {
     fingerprint: u64,
 }
@@ -39,8 +40,13 @@ impl Header {
         bytes
     }
 
-    /// Checks the header of `log` and returns what seeds the first record's checksum.
-    pub fn check(&self, log: &[u8], job: &str, path: &Path) -> Result<u64, BindingsError> {
+    /// What seeds the first record's checksum.
+    pub fn seed(&self) -> u64 {
+        xxh3_64(&self.bytes())
+    }
+
+    /// Checks the header of `log`.
+    pub fn check(&self, log: &[u8], job: &str, path: &Path) -> Result<(), BindingsError> {
         let path = || path.to_owned();
         let sound = log.starts_with(MAGIC)
             && log.get(..24).is_some_and(|head| Some(xxh3_64(head)) == long_at(log, 24));
@@ -53,7 +59,7 @@ impl Header {
         if log[..HEADER_BYTES] != self.bytes() {
             return Err(BindingsError::OtherJob { path: path(), job: job.to_owned() });
         }
-        Ok(xxh3_64(&log[..HEADER_BYTES]))
+        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ use self::ledger::Ledger;
 
 const FILE: &str = "bindings.log";
 const LOCK: &str = "bindings.lock";
+/// A log shorter than this is not worth being written anew.
+const FORGET_FROM: u64 = if cfg!(test) { 0 } else { 4 << 20 };
 
 /// One partition of one topic.
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -73,11 +75,14 @@ pub struct Binding {
 #[derive(Debug)]
 pub struct Bindings {
     path: PathBuf,
+    header: Header,
     file: File,
     /// Seeds the next record's checksum.
     chain: u64,
     ledger: Ledger,
     broken: bool,
+    /// From which length on the log is written anew.
+    forget_from: u64,
     /// Locked; released when it is closed.
     _lock: File,
 }
@@ -98,41 +103,25 @@ impl Bindings {
         let lock = lock(&dir.join(LOCK))?;
         let header = Header::new(job);
         if !path.try_exists().map_err(fail)? {
-            create(dir, &path, &header).map_err(fail)?;
+            replace(dir, &path, &header.bytes()).map_err(fail)?;
         }
         let mut file = OpenOptions::new().read(true).append(true).open(&path).map_err(fail)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(fail)?;
-        let mut chain = header.check(&bytes, job, &path)?;
-
-        let (mut ledger, mut bindings) = (Ledger::default(), Vec::new());
-        let mut at = HEADER_BYTES;
-        while at < bytes.len() {
-            match frame::next(&bytes, at, chain) {
-                Found::Record { payload, checksum, end } => {
-                    let taken = record::decode(payload, &mut ledger).and_then(|binding| {
-                        ledger.check(&binding)?;
-                        ledger.apply(&binding);
-                        Ok(binding)
-                    });
-                    let damaged = |what| BindingsError::Inconsistent { path: path.clone(), at, what };
-                    bindings.push(taken.map_err(damaged)?);
-                    (at, chain) = (end, checksum);
-                }
-                Found::Torn => {
-                    cut(&file, at).map_err(fail)?;
-                    tracing::warn!(
-                        path = %path.display(),
-                        bytes = bytes.len() - at,
-                        "the last record of the binding log was incomplete and was cut off; \
-                         its epoch had not been published"
-                    );
-                    break;
-                }
-                Found::Damaged => return Err(BindingsError::Damaged { path, at }),
-            }
+        header.check(&bytes, job, &path)?;
+        let Log { bindings, ledger, chain, end } = Log::parse(&bytes, header, &path)?;
+        if end < bytes.len() {
+            cut(&file, end).map_err(fail)?;
+            tracing::warn!(
+                path = %path.display(),
+                bytes = bytes.len() - end,
+                "the last record of the binding log was incomplete and was cut off; its epoch had not been \
+                 published"
+            );
         }
-        Ok((Self { path, file, chain, ledger, broken: false, _lock: lock }, bindings))
+        let log =
+            Self { path, header, file, chain, ledger, broken: false, forget_from: FORGET_FROM, _lock: lock };
+        Ok((log, bindings))
     }
 
     /// Adds a binding. When this returns, it survives a crash of the machine.
@@ -162,6 +151,38 @@ impl Bindings {
         Ok(())
     }
 
+    /// Forgets the bindings of epochs up to `through`, of which a checkpoint holds what was read; the
+    /// last binding stays. Does nothing while the log is small.
+    ///
+    /// # Errors
+    /// The log can't be read or written anew. It is then as it was before.
+    pub fn forget(&mut self, through: Epoch) -> Result<(), BindingsError> {
+        let fail = |source| BindingsError::Io { path: self.path.clone(), source };
+        if self.broken || self.file.metadata().map_err(fail)?.len() < self.forget_from {
+            return Ok(());
+        }
+        let bytes = std::fs::read(&self.path).map_err(fail)?;
+        let mut read = Log::parse(&bytes, self.header, &self.path)?;
+        let last = self.ledger.last_epoch();
+        read.bindings.retain(|binding| binding.epoch > through || Some(binding.epoch) == last);
+
+        let (mut ledger, mut chain) = (Ledger::default(), self.header.seed());
+        let mut bytes = self.header.bytes().to_vec();
+        for binding in &read.bindings {
+            let payload = record::encode(binding, &mut ledger);
+            let (frame, checksum) = frame::write(&payload, chain).map_err(BindingsError::Invalid)?;
+            bytes.extend(frame);
+            chain = checksum;
+            ledger.apply(binding);
+        }
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        replace(dir, &self.path, &bytes).map_err(fail)?;
+        self.file = OpenOptions::new().read(true).append(true).open(&self.path).map_err(fail)?;
+        (self.ledger, self.chain) = (ledger, chain);
+        self.forget_from = FORGET_FROM + 2 * bytes.len() as u64;
+        Ok(())
+    }
+
     /// For each partition that was ever bound, the offset of the next message to read.
     pub fn positions(&self) -> Positions {
         self.ledger.positions()
@@ -183,11 +204,48 @@ fn lock(path: &Path) -> Result<File, BindingsError> {
     }
 }
 
-/// Writes an empty log aside and moves it into place, so that there is never half a header.
-fn create(dir: &Path, path: &Path, header: &Header) -> std::io::Result<()> {
+/// What a log says.
+struct Log {
+    bindings: Vec<Binding>,
+    ledger: Ledger,
+    chain: u64,
+    /// Where its last whole record ends.
+    end: usize,
+}
+
+impl Log {
+    /// Reads a log whose header was checked.
+    fn parse(bytes: &[u8], header: Header, path: &Path) -> Result<Self, BindingsError> {
+        let (bindings, ledger) = (Vec::new(), Ledger::default());
+        let mut log = Self { bindings, ledger, chain: header.seed(), end: HEADER_BYTES };
+        while log.end < bytes.len() {
+            match frame::next(bytes, log.end, log.chain) {
+                Found::Record { payload, checksum, end } => {
+                    let taken = record::decode(payload, &mut log.ledger).and_then(|binding| {
+                        log.ledger.check(&binding)?;
+                        log.ledger.apply(&binding);
+                        Ok(binding)
+                    });
+                    let at = log.end;
+                    let damaged = |what| BindingsError::Inconsistent { path: path.to_owned(), at, what };
+                    log.bindings.push(taken.map_err(damaged)?);
+                    (log.end, log.chain) = (end, checksum);
+                }
+                Found::Torn => break,
+                Found::Damaged => {
+                    return Err(BindingsError::Damaged { path: path.to_owned(), at: log.end });
+                }
+            }
+        }
+        Ok(log)
+    }
+}
+
+/// Writes a log aside and moves it into place, so that there is never half of it.
+fn replace(dir: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let aside = dir.join("bindings.log.new");
     let mut file = File::create(&aside)?;
-    file.write_all(&header.bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&aside, path)?;
     File::open(dir)?.sync_all()

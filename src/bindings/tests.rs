@@ -175,3 +175,19 @@ fn a_binding_that_does_not_continue_the_log_is_refused_and_nothing_written() {
     drop(log);
     assert_eq!(read(dir.path()).expect("sound"), [first, next]);
 }
+
+#[test]
+fn what_a_checkpoint_holds_is_forgotten_and_the_rest_goes_on() {
+    let all = bindings();
+    for kept in 0..all.len() {
+        let (dir, ..) = written();
+        let (mut log, _) = Bindings::open(dir.path(), JOB).expect("opens");
+        log.forget(all[kept].epoch).expect("forgets");
+        drop(log);
+        let (mut log, held) = Bindings::open(dir.path(), JOB).expect("opens");
+        assert_eq!(held, all[(kept + 1).min(all.len() - 1)..], "the last one stays");
+        log.forget(0).expect("too small again");
+        drop(log);
+        assert_eq!(read(dir.path()).expect("sound"), held);
+    }
+}

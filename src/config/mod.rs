@@ -9,6 +9,7 @@ mod raw;
 mod validate;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use self::clickhouse::ClickHouseConfig;
 use crate::formats::layout::Layout;
@@ -30,6 +31,19 @@ pub struct Config {
     pub kafka: Option<KafkaConfig>,
     /// Where the tables go when the job runs live.
     pub clickhouse: ClickHouseConfig,
+    /// What a live run keeps so that it can start again.
+    pub checkpoint: CheckpointConfig,
+}
+
+/// What a live run keeps so that it can start again.
+#[derive(Clone, Debug)]
+pub struct CheckpointConfig {
+    /// Where; beside the binding log when it isn't said.
+    pub directory: Option<PathBuf>,
+    /// The time from one checkpoint to the next.
+    pub interval: Duration,
+    /// A segment is about this large at most.
+    pub segment_bytes_max: usize,
 }
 
 /// Where the feeds are and how they are written.

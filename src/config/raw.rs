@@ -16,7 +16,10 @@ macro_rules! raw {
 
 raw! {
     /// The file.
-    Config { sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse }
+    Config {
+        sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
+        checkpoint: Checkpoint,
+    }
 
     /// `[sources]`
     Sources { impressions: Source<ImpressionFields>, events: Events, bid_requests: Source<BidFields>, history: History }
@@ -52,6 +55,9 @@ raw! {
         queue_bytes_max: usize, connect_timeout_ms: u64, request_timeout_ms: u64, retry_min_ms: u64,
         retry_max_ms: u64,
     }
+
+    /// `[checkpoint]`
+    Checkpoint { directory: String, interval_ms: u64, segment_bytes_max: usize }
 
     /// `[sources.history]`
     History { bids: Vec<String>, impressions: Vec<String>, clicks: Vec<String>, conversions: Vec<String> }

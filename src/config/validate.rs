@@ -1,10 +1,12 @@
 //! From what was typed to what the program needs.
 
+use std::time::Duration;
+
 use dataflows::model::reject::Feed;
 use jiff::tz::Offset;
 
 use super::raw::{self, MoneyUnit, TimeUnit};
-use super::{Config, HistoryConfig, ReplayConfig, SourceConfig, SourcesConfig, kafka};
+use super::{CheckpointConfig, Config, HistoryConfig, ReplayConfig, SourceConfig, SourcesConfig, kafka};
 use crate::formats::layout::{CsvShape, Field, Format, Kinds, Layout, fields_of, required};
 use crate::formats::timestamp::{TimeFormat, Unit};
 
@@ -58,6 +60,21 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         replay: ReplayConfig { workers: raw.replay.workers, epoch_events: raw.replay.epoch_events },
         kafka,
         clickhouse: super::clickhouse::validate(raw.clickhouse)?,
+        checkpoint: checkpoint(&raw.checkpoint)?,
+    })
+}
+
+fn checkpoint(raw: &raw::Checkpoint) -> Result<CheckpointConfig, Wrong> {
+    if raw.interval_ms == 0 {
+        return wrong("checkpoint.interval_ms", "a number above 0 is expected");
+    }
+    if raw.segment_bytes_max < 1 << 16 {
+        return wrong("checkpoint.segment_bytes_max", "at least 65536 bytes are expected");
+    }
+    Ok(CheckpointConfig {
+        directory: (!raw.directory.is_empty()).then(|| raw.directory.clone().into()),
+        interval: Duration::from_millis(raw.interval_ms),
+        segment_bytes_max: raw.segment_bytes_max,
     })
 }
 

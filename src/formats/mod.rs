@@ -25,6 +25,8 @@ pub mod window;
 #[cfg(test)]
 mod hostile_tests;
 
+use std::sync::Arc;
+
 use dataflows::model::events::{Bid, Click, Conversion, Impression};
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::LookupRow;
@@ -56,10 +58,25 @@ pub struct Batch {
     pub rejects: Vec<Reject>,
     /// Changes of lookup tables, in order: a row, and by how many its copies change.
     pub lookups: Vec<(LookupRow, isize)>,
+    /// The same changes as the messages that made them; only of lookup topics.
+    pub rows: Vec<RowChange>,
     /// Lookup rows that could not be accepted; the rows before them stay in force.
     pub lookup_faults: Vec<LookupFault>,
     /// Input bytes this batch stands for, as stored; for progress.
     pub bytes: u64,
+}
+
+/// A message of a lookup topic: what is in force under its key from there on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RowChange {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// The message's key.
+    pub key: Box<[u8]>,
+    /// The row; none when it was withdrawn.
+    pub row: Option<LookupRow>,
 }
 
 impl Batch {
@@ -76,6 +93,7 @@ impl Batch {
         self.conversions.clear();
         self.rejects.clear();
         self.lookups.clear();
+        self.rows.clear();
         self.lookup_faults.clear();
         self.bytes = 0;
     }

@@ -95,11 +95,11 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn count(&mut self, key: QualityKey) {
+    fn count(&mut self, key: QualityKey, by: isize) {
         match &mut self.latest {
-            Some((latest, count)) if *latest == key => *count += 1,
+            Some((latest, count)) if *latest == key => *count += by,
             latest => {
-                if let Some((key, count)) = latest.replace((key, 1)) {
+                if let Some((key, count)) = latest.replace((key, by)) {
                     *self.counts.entry(key).or_insert(0) += count;
                 }
             }
@@ -158,7 +158,14 @@ impl Job {
 
     fn arrive(&mut self, feed: Feed, ts: Option<EventTime>, what: Quality) {
         let minute = ts.map_or(Minute(0), EventTime::minute);
-        self.arrived.count(QualityKey { minute, feed, what });
+        self.arrived.count(QualityKey { minute, feed, what }, 1);
+    }
+
+    /// Counts rejects that were kept as numbers.
+    pub fn count_rejects(&mut self, minute: Minute, feed: Feed, reason: Reason, count: u64) {
+        for what in [Quality::Received, Quality::Rejected(reason)] {
+            self.arrived.count(QualityKey { minute, feed, what }, count as isize);
+        }
     }
 
     /// Ends the present epoch on this worker and starts `epoch`.

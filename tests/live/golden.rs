@@ -28,6 +28,24 @@ fn check(stage: &Stage) {
 }
 
 #[test]
+fn a_run_goes_on_from_its_checkpoint_with_other_workers_when_kafka_has_forgotten() {
+    let Some(server) = server::shared() else { return };
+    let Some(kafka) = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default())) else {
+        return;
+    };
+    let stage = Stage::set(&kafka, server::config(server), &golden("raw"));
+    stage.produce_campaigns(&golden("campaigns.csv"));
+    for (piece, workers) in [2, 3, 1, 2].into_iter().enumerate() {
+        stage.produce_piece(piece, 4, Duration::ZERO);
+        stage.run_until_idle_with(workers);
+        stage.delete_everything();
+    }
+    check(&stage);
+    stage.run_until_idle_with(3);
+    check(&stage);
+}
+
+#[test]
 fn the_golden_day_through_kafka_is_exact_and_stays_so_over_a_restart() {
     let Some(server) = server::shared() else { return };
     let Some(kafka) = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default())) else {

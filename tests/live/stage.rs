@@ -181,7 +181,8 @@ impl Stage {
              [kafka.campaigns]\ntopic = \"{prefix}campaigns\"\n\
              [kafka.client]\n{client}\
              [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
-             emission_interval_ms = {}\n",
+             emission_interval_ms = {}\n\
+             [checkpoint]\ninterval_ms = 300\n",
             self.bootstrap,
             self.root.path().join("bids.avsc").display().to_string(),
             self.pace.1,
@@ -229,11 +230,24 @@ impl Stage {
 
     /// Deletes what a partition holds before an offset, as retention does.
     pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        self.delete(topic, partition, Offset::Offset(offset));
+    }
+
+    fn delete(&self, topic: &str, partition: i32, before: Offset) {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic(topic), partition, Offset::Offset(offset)).expect("an offset");
+        list.add_partition_offset(&self.topic(topic), partition, before).expect("an offset");
         self.administer(async |admin, options| {
             admin.delete_records(&list, options).await.expect("an answer");
         });
+    }
+
+    /// Deletes all that is in the topics, as retention does in the end.
+    pub fn delete_everything(&self) {
+        let topics =
+            TOPICS.iter().flat_map(|(topic, partitions)| (0..*partitions).map(move |at| (*topic, at)));
+        for (topic, partition) in topics {
+            self.delete(topic, partition, Offset::End);
+        }
     }
 
     fn administer(&self, work: impl AsyncFnOnce(&AdminClient<DefaultClientContext>, &AdminOptions)) {
@@ -269,8 +283,13 @@ impl Stage {
     /// Produces the feeds, in as many pieces as asked for, with pauses between. Brokers that are
     /// away are waited for.
     pub fn produce(&self, pieces: usize, pause: Duration) {
+        (0..pieces).for_each(|piece| self.produce_piece(piece, pieces, pause));
+    }
+
+    /// Produces one of so many pieces of the feeds.
+    pub fn produce_piece(&self, number: usize, pieces: usize, pause: Duration) {
         let producer = self.producer();
-        for piece in self.messages.chunks(self.messages.len().div_ceil(pieces)) {
+        if let Some(piece) = self.messages.chunks(self.messages.len().div_ceil(pieces)).nth(number) {
             for (number, message) in piece.iter().enumerate() {
                 // Counted first: what is seen can't be more.
                 self.produced.bids.fetch_add(message.bids, Ordering::SeqCst);
@@ -349,8 +368,10 @@ impl Stage {
 
     /// Starts the job.
     pub fn start(&self, more: &[&str]) -> Job {
+        let workers: &[&str] = if more.contains(&"--workers") { &[] } else { &["--workers", "2"] };
         let job = Command::new(env!("CARGO_BIN_EXE_advertisex"))
-            .args(["run", "--config", "live.toml", "--workers", "2"])
+            .args(["run", "--config", "live.toml"])
+            .args(workers)
             .args(["--epoch-ms", &self.pace.0.to_string()])
             .args(more)
             .env("ADVERTISEX_LOG", "warn")
@@ -361,7 +382,13 @@ impl Stage {
 
     /// Runs the job until all that was produced is published.
     pub fn run_until_idle(&self) {
-        let done = self.start(&["--until-idle-ms", "1500"]).0.wait().expect("it ends");
+        self.run_until_idle_with(2);
+    }
+
+    /// The same with so many workers.
+    pub fn run_until_idle_with(&self, workers: usize) {
+        let workers = workers.to_string();
+        let done = self.start(&["--workers", &workers, "--until-idle-ms", "1500"]).0.wait().expect("it ends");
         assert!(done.success(), "{done}");
     }
 

@@ -30,6 +30,11 @@ impl Country {
         u16::from_be_bytes(self.0)
     }
 
+    /// The country of a [`Country::code`].
+    pub fn from_code(code: u16) -> Self {
+        Self(code.to_be_bytes())
+    }
+
     /// The two letters, or the empty text.
     pub fn as_str(&self) -> &str {
         match self.0 {

@@ -62,6 +62,16 @@ impl Id {
         Self { hi: (hash >> 64) as u64, lo: mark_hashed(hash as u64, Self::INLINE_MAX as u64) }
     }
 
+    /// The key as two numbers, as it is kept on disk.
+    pub fn words(self) -> [u64; 2] {
+        [self.hi, self.lo]
+    }
+
+    /// The key of [`Id::words`].
+    pub fn from_words([hi, lo]: [u64; 2]) -> Self {
+        Self { hi, lo }
+    }
+
     /// How this key holds its text.
     pub fn packed(self) -> Packed {
         let mut bytes = [0u8; 16];
@@ -90,8 +100,9 @@ impl Name {
         self.0
     }
 
-    /// A name that compares as `raw` does; for bounds of ranges.
-    pub(crate) const fn from_raw(raw: u64) -> Self {
+    /// The name of a [`Name::raw`]. Of other numbers, a name that compares as the number does, for
+    /// bounds of ranges.
+    pub const fn from_raw(raw: u64) -> Self {
         Self(raw)
     }
 

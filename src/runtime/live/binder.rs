@@ -94,6 +94,14 @@ impl Binder {
         Ok(next)
     }
 
+    /// Forgets what was bound up to `epoch`, which a checkpoint holds.
+    ///
+    /// # Errors
+    /// The log can't be written anew.
+    pub fn forget(&self, epoch: Epoch) -> Result<(), BindingsError> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).log.forget(epoch)
+    }
+
     /// The last epoch of this start into which anything was read, of those bound; 0: none.
     pub fn last_bound(&self) -> Epoch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last

@@ -6,8 +6,9 @@
 //!                 └─▶ binding log: epoch = offsets, on disk ─────────┘ nothing leaves before
 //! ```
 //!
-//! A run that starts finds in ClickHouse up to which epoch everything is published, and in the
-//! binding log what each epoch was made of. It reads the same offsets into the same epochs again:
+//! A run that starts finds in ClickHouse up to which epoch everything is published, in the last
+//! checkpoint what was read up to some epoch before that, and in the binding log what each epoch
+//! since was made of. It reads the same offsets into the same epochs again:
 //! what was published is only rebuilt, what was not is published, once more perhaps, with the
 //! versions it had. A version replaces a lesser one, so nothing is lost and nothing counted twice.
 
@@ -28,7 +29,8 @@ use dataflows::model::time::Epoch;
 use self::binder::Binder;
 use self::hub::Hub;
 use self::worker::LiveWorker;
-use crate::bindings::{Binding, Bindings, BindingsError, Positions};
+use crate::bindings::{Binding, Bindings, BindingsError, Positions, Range, TopicPartition};
+use crate::checkpoint::{CheckpointError, Checkpointer, Plan, Recovery, Store};
 use crate::config::{Config, KafkaConfig};
 use crate::names::{Names, SharedNames};
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Health, Publisher, Writer};
@@ -108,6 +110,46 @@ pub enum LiveError {
         /// The minute.
         minute: i64,
     },
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// ClickHouse is behind the checkpoint.
+    #[error(
+        "the checkpoint in {place} goes up to epoch {checkpoint} of job {job:?}, but ClickHouse holds only \
+         {published}; restore the database that belongs to it, or start with another job name and state"
+    )]
+    Behind {
+        /// The job.
+        job: String,
+        /// The frontier in ClickHouse.
+        published: Epoch,
+        /// The checkpoint's epoch.
+        checkpoint: Epoch,
+        /// Where it lies.
+        place: String,
+    },
+    /// The binding log does not continue the checkpoint.
+    #[error(
+        "the binding log in {path} does not continue the checkpoint of epoch {checkpoint}: {what}; both must \
+         be of one run, restore them together"
+    )]
+    Torn {
+        /// The state directory.
+        path: PathBuf,
+        /// The checkpoint's epoch.
+        checkpoint: Epoch,
+        /// Where the gap is.
+        what: String,
+    },
+    /// A lookup topic was taken out of the configuration.
+    #[error(
+        "the checkpoint holds rows of the lookup topic {topic}, which the configuration does not name any \
+         more; empty the topic first, or start with another job name and state"
+    )]
+    NoLookup {
+        /// The topic.
+        topic: String,
+    },
     /// A thread could not be started.
     #[error("can't start a thread")]
     Thread(#[source] std::io::Error),
@@ -121,7 +163,10 @@ struct Shared {
     kafka: KafkaConfig,
     registry: Option<Arc<Registry>>,
     names: SharedNames,
-    /// What was bound before this start, and where reading goes on behind it.
+    store: Arc<Store>,
+    recovery: Recovery,
+    checkpointer: Checkpointer,
+    /// What was bound since the checkpoint, and where reading goes on behind it.
     history: Vec<Binding>,
     positions: Positions,
     /// Everything up to here was published before this start.
@@ -148,6 +193,13 @@ impl Shared {
         self.stop.store(true, Relaxed);
     }
 
+    /// Tells the checkpoints what is published, and the binding log what it may forget.
+    fn checkpoint(&self) -> Result<(), LiveError> {
+        self.checkpointer.published(self.hub.publisher().published().unwrap_or(self.published));
+        self.binder.forget(self.checkpointer.safe())?;
+        self.checkpointer.failure().map_or(Ok(()), |error| Err(error.into()))
+    }
+
     /// Whether nothing has arrived for `quiet` and everything that did is published.
     fn is_idle(&self, quiet: Duration) -> bool {
         let touched = Duration::from_millis(self.touched.load(Relaxed));
@@ -155,6 +207,21 @@ impl Shared {
         let all_bound = u128::from(self.binder.bound()) > epoch_of(self.started, touched);
         silent && all_bound && self.hub.publisher().published() >= Some(self.binder.last_bound())
     }
+}
+
+/// Where reading goes on behind a checkpoint and the bindings that follow it, which must start where
+/// the checkpoint ends; else says where they don't.
+fn continued(mut positions: Positions, history: &[Binding]) -> Result<Positions, String> {
+    for Range { place, from, to } in history.iter().flat_map(|binding| &binding.ranges) {
+        match positions.insert(place.clone(), *to) {
+            Some(expected) if expected != *from => {
+                let TopicPartition { topic, partition } = place;
+                return Err(format!("{topic}/{partition} goes on at {from} instead of {expected}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(positions)
 }
 
 /// The epoch, about, of an instant: epochs are milliseconds since 1970.
@@ -172,27 +239,54 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     let kafka = config.kafka.clone().ok_or(LiveError::NoKafka)?;
     let state = |source| LiveError::State { path: options.state.clone(), source };
     std::fs::create_dir_all(&options.state).map_err(state)?;
-    let (log, history) = Bindings::open(&options.state, &options.job)?;
+    let (log, mut history) = Bindings::open(&options.state, &options.job)?;
 
     let clickhouse = ClickHouse::connect(config.clickhouse.clone())?;
     clickhouse.create_schema()?;
     clickhouse.verify_schema()?;
     let published = clickhouse.frontier(&options.job, 0)?.unwrap_or(0);
-    if published > 0 && log.last_epoch().is_none() {
+    let directory = config.checkpoint.directory.clone();
+    let store = Arc::new(Store::directory(directory.unwrap_or_else(|| options.state.join("checkpoint")))?);
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let run = format!("{:x}-{}", started.as_millis(), std::process::id());
+    let recovery = Recovery::find(&store, &options.job, &run)?;
+    let checkpoint = recovery.manifest.epoch;
+    if published > checkpoint && log.last_epoch().is_none() {
         let (job, path) = (options.job.clone(), options.state.clone());
         return Err(LiveError::ForeignLog { job, published, path });
     }
+    if published < checkpoint {
+        let (job, place) = (options.job.clone(), store.place().to_owned());
+        return Err(LiveError::Behind { job, published, checkpoint, place });
+    }
+    let lookup = |topic: &str| kafka.lookups.iter().any(|lookup| lookup.topic == *topic);
+    if let Some((place, _)) = recovery.rows.keys().find(|(place, _)| !lookup(&place.topic)) {
+        return Err(LiveError::NoLookup { topic: place.topic.to_string() });
+    }
+    history.retain(|binding| binding.epoch > checkpoint);
+    let positions = continued(recovery.manifest.positions(), &history).map_err(|what| {
+        let path = options.state.clone();
+        LiveError::Torn { path, checkpoint, what }
+    })?;
 
-    let names: SharedNames = Arc::new(Names::default());
+    let names: SharedNames = Arc::new(Names::recording());
+    let plan = Plan {
+        interval: config.checkpoint.interval,
+        segment_bytes_max: config.checkpoint.segment_bytes_max,
+        workers: options.workers,
+    };
+    let checkpointer = Checkpointer::start(Arc::clone(&store), &recovery, &run, Arc::clone(&names), plan)?;
     let writer = Writer::new(options.job.clone(), 0);
     let publisher = Publisher::start(clickhouse, writer, Arc::clone(&names)).map_err(LiveError::Thread)?;
     let rejects = kafka.rejects_topic.as_ref().map(|topic| Topic::open(&kafka, topic)).transpose()?;
-    let positions = log.positions();
     let (binder, first) = Binder::new(log, published, options.workers, options.epoch.as_millis() as u64);
     let shared = Arc::new(Shared {
         registry: kafka.registry.as_ref().map(|registry| Arc::new(Registry::start(registry))),
         kafka,
         names,
+        store,
+        recovery,
+        checkpointer,
         history,
         positions,
         published,
@@ -207,6 +301,8 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     });
     tracing::info!(
         job = options.job,
+        checkpoint,
+        events = shared.recovery.events(),
         bound_epochs = shared.history.len(),
         published,
         "live: reading from Kafka, publishing to ClickHouse"
@@ -238,10 +334,15 @@ fn run_workers(shared: &Arc<Shared>, options: &Options) -> Result<(), LiveError>
         if let Health::Failed { reason } = shared.hub.publisher().health() {
             shared.fail(LiveError::Publishing { reason });
         }
+        if let Err(error) = shared.checkpoint() {
+            shared.fail(error);
+        }
     }
     for result in guards.join() {
         result.map_err(LiveError::Worker)?;
     }
     shared.hub.publisher().stop();
+    shared.checkpointer.published(shared.hub.publisher().published().unwrap_or(shared.published));
+    shared.checkpointer.stop();
     shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
 }

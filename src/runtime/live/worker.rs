@@ -12,7 +12,8 @@ use timely::worker::Worker;
 use super::following::Following;
 use super::{LiveError, Shared};
 use crate::bindings::{Binding, Range, TopicPartition};
-use crate::formats::Batch;
+use crate::checkpoint::{Fed, Records, RejectCount};
+use crate::formats::{Batch, RowChange};
 use crate::runtime::job::Job;
 use crate::sinks::clickhouse::{Campaign, Reject, Upserts};
 use crate::sinks::tables::QualityMinute;
@@ -34,6 +35,9 @@ pub(super) struct LiveWorker<'a> {
     batch: Batch,
     /// What was read into the present epoch.
     ranges: BTreeMap<TopicPartition, Range>,
+    /// The same, for the checkpoint.
+    records: Records,
+    rows: Vec<RowChange>,
     /// Closed epochs that are not complete yet.
     unfinished: Vec<Epoch>,
     /// Beside the tables, what is still to be brought, by epoch.
@@ -59,6 +63,8 @@ impl<'a> LiveWorker<'a> {
             following,
             batch: Batch::default(),
             ranges: BTreeMap::new(),
+            records: Records::default(),
+            rows: Vec::new(),
             unfinished: Vec::new(),
             rejects: Vec::new(),
             campaigns: Vec::new(),
@@ -83,13 +89,16 @@ impl<'a> LiveWorker<'a> {
         Ok(())
     }
 
-    /// Reads what was bound before: all that is published at once, the rest epoch by epoch, as it
-    /// was bound.
+    /// Reads what was read before: the checkpoint and all that is published at once, the rest epoch
+    /// by epoch, as it was bound.
     fn recover(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
         let shared = self.shared;
+        self.load(worker)?;
         let published = shared.history.partition_point(|binding| binding.epoch <= shared.published);
         let (past, rest) = shared.history.split_at(published);
-        self.read_again(worker, joined(past))?;
+        let past = joined(past);
+        self.read_again(worker, past.clone())?;
+        self.hand_on(shared.published, past);
         let first = rest.first().map_or(shared.first, |binding| binding.epoch);
         self.job.advance_to(first);
         self.job.catch_up(worker, || shared.is_over());
@@ -100,10 +109,45 @@ impl<'a> LiveWorker<'a> {
         for binding in rest {
             self.job.advance_to(binding.epoch);
             self.read_again(worker, binding.ranges.clone())?;
+            self.hand_on(binding.epoch, binding.ranges.clone());
             self.unfinished.push(binding.epoch);
         }
         self.job.advance_to(shared.first);
+        shared.checkpointer.ready();
         Ok(())
+    }
+
+    /// Takes its share of the checkpoint in.
+    fn load(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
+        let Shared { recovery, store, names, .. } = self.shared;
+        let job = &mut self.job;
+        let mut more = true;
+        while more && !self.shared.is_over() {
+            more = recovery.next::<LiveError>(store, names, &mut self.batch, |batch, rejects| {
+                job.feed(batch);
+                rejects.into_iter().for_each(|RejectCount { minute, feed, reason, count }| {
+                    job.count_rejects(minute, feed, reason, count);
+                });
+                worker.step();
+                Ok(())
+            })?;
+        }
+        for ((place, key), row) in &recovery.rows {
+            if self.source.owns(place) {
+                self.source.restore(&place.topic, key, *row);
+                self.job.change_lookup(*row, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands what was read into an epoch to the checkpoint.
+    fn hand_on(&mut self, epoch: Epoch, mut ranges: Vec<Range>) {
+        ranges.retain(|range| self.source.owns(&range.place));
+        let (records, rows) = (std::mem::take(&mut self.records), std::mem::take(&mut self.rows));
+        if !ranges.is_empty() {
+            self.shared.checkpointer.feed(Fed { epoch, ranges, records, rows });
+        }
     }
 
     fn read_again(&mut self, worker: &mut Worker, ranges: Vec<Range>) -> Result<(), LiveError> {
@@ -123,7 +167,8 @@ impl<'a> LiveWorker<'a> {
     fn read(&mut self) -> Result<bool, LiveError> {
         let (job, unfinished) = (&mut self.job, &mut self.unfinished);
         unfinished.retain(|epoch| !job.outputs().is_complete(*epoch));
-        if unfinished.len() > EPOCHS_AHEAD || !self.shared.hub.has_room() {
+        let Shared { hub, checkpointer, .. } = self.shared;
+        if unfinished.len() > EPOCHS_AHEAD || !hub.has_room() || !checkpointer.has_room() {
             return Ok(false);
         }
         let wait = if unfinished.is_empty() { BUDGET.wait } else { Duration::ZERO };
@@ -144,6 +189,8 @@ impl<'a> LiveWorker<'a> {
 
     fn feed(&mut self) {
         self.job.feed(&self.batch);
+        self.records.add(&self.batch);
+        self.rows.append(&mut self.batch.rows);
         let epoch = self.job.epoch();
         for (row, diff) in self.batch.lookups.drain(..) {
             self.job.change_lookup(row, diff);
@@ -161,7 +208,8 @@ impl<'a> LiveWorker<'a> {
     fn end_epoch(&mut self) -> Result<(), LiveError> {
         let epoch = self.job.epoch();
         if self.shared.binder.is_due(epoch) {
-            let ranges = std::mem::take(&mut self.ranges).into_values().collect();
+            let ranges: Vec<_> = std::mem::take(&mut self.ranges).into_values().collect();
+            self.hand_on(epoch, ranges.clone());
             let next = self.shared.binder.close(epoch, ranges)?;
             self.job.advance_to(next);
             self.unfinished.push(epoch);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::Feed;
 use rdkafka::Message;
 
@@ -93,6 +94,13 @@ impl MessageDecoder {
     /// Whether the topic is a lookup table.
     pub fn is_lookup(&self) -> bool {
         matches!(self.kind, Kind::Lookup(_))
+    }
+
+    /// Takes a row of a lookup table in that was read before.
+    pub fn restore(&mut self, key: &[u8], row: LookupRow) {
+        if let Kind::Lookup(rows) = &mut self.kind {
+            rows.restore(key, row);
+        }
     }
 
     /// Decodes a message.

@@ -8,7 +8,7 @@ use dataflows::model::lookups::LookupRow;
 use crate::config::LookupTopic;
 use crate::formats::lookup::{BadRow, RowFormat, Table};
 use crate::formats::reject::payload;
-use crate::formats::{Batch, DecodeError, LookupFault, Origin, Position};
+use crate::formats::{Batch, DecodeError, LookupFault, Origin, Position, RowChange};
 use crate::names::SharedNames;
 
 /// The rows in force, by the keys of their messages. Reading the topic again from its beginning
@@ -25,6 +25,11 @@ impl LookupRows {
     /// An empty table.
     pub fn new(topic: &LookupTopic, names: SharedNames) -> Self {
         Self { table: topic.table, format: topic.format, names, rows: HashMap::new() }
+    }
+
+    /// Takes a row in that was read before.
+    pub fn restore(&mut self, key: &[u8], row: LookupRow) {
+        self.rows.insert(key.into(), row);
     }
 
     /// Takes a message in: the changes it makes, or a fault, after which the row before stays.
@@ -56,6 +61,10 @@ impl LookupRows {
             None => self.rows.remove(key),
         };
         if before != row {
+            if let Position::Message { partition, .. } = position {
+                let topic = Arc::clone(topic);
+                batch.rows.push(RowChange { topic, partition, key: key.into(), row });
+            }
             batch.lookups.extend(before.map(|row| (row, -1)));
             batch.lookups.extend(row.map(|row| (row, 1)));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dataflows::model::lookups::LookupRow;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -109,6 +110,12 @@ impl KafkaSource {
             Discovery::start(&client, Arc::clone(&status), share, topics, config.discovery_interval);
         let registry = registry.cloned();
         Ok(Self { partitions, client, decoders, discovery, registry, status, signal, turn: 0 })
+    }
+
+    /// Takes a row of a lookup topic in that was read before this start.
+    pub fn restore(&mut self, topic: &str, key: &[u8], row: LookupRow) {
+        let decoder = self.decoders.iter_mut().find(|decoder| **decoder.topic() == *topic);
+        decoder.into_iter().for_each(|decoder| decoder.restore(key, row));
     }
 
     /// Takes what is buffered, up to the budget, and returns what was taken: a range per partition,

@@ -1,0 +1,84 @@
+//! Why a checkpoint can't be written or read.
+
+use std::path::PathBuf;
+
+use super::segment::Damage;
+use crate::names::Collision;
+
+/// Why a checkpoint can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The directory.
+    #[error("can't make the checkpoint directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The object store.
+    #[error("the checkpoint in {place} can't be read or written: {source}")]
+    Store {
+        /// Where.
+        place: String,
+        /// Why.
+        source: object_store::Error,
+    },
+    /// An object isn't what was written.
+    #[error(
+        "{name} of the checkpoint in {place} is damaged at byte {}: {}; restore it from a copy, or \
+         remove the checkpoint and start anew from Kafka", damage.at, damage.what
+    )]
+    Damaged {
+        /// Where.
+        place: String,
+        /// Which.
+        name: String,
+        /// How.
+        damage: Damage,
+    },
+    /// Another job's.
+    #[error("the checkpoint in {place} is of job {found:?}, not {job:?}; each job needs a place of its own")]
+    OtherJob {
+        /// Where.
+        place: String,
+        /// Its job.
+        found: String,
+        /// This one.
+        job: String,
+    },
+    /// Written by another version of this program.
+    #[error("the checkpoint in {place} has version {found}, and this program reads {expected}")]
+    Version {
+        /// Where.
+        place: String,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        expected: u32,
+    },
+    /// Another run has written here since this one started.
+    #[error(
+        "another run writes checkpoints of this job to {place}: its manifest {number} is not ours; this run \
+         ends, as two would undo each other's work"
+    )]
+    Fenced {
+        /// Where.
+        place: String,
+        /// The manifest.
+        number: u64,
+    },
+    /// Two names share a key.
+    #[error(transparent)]
+    Collision(#[from] Collision),
+    /// No thread.
+    #[error("can't start the thread that writes checkpoints")]
+    Thread(#[source] std::io::Error),
+}
+
+impl CheckpointError {
+    /// Whether another attempt can succeed.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Directory { .. })
+    }
+}

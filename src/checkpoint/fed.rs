@@ -1,0 +1,82 @@
+//! What the workers read, on its way into a checkpoint.
+
+use std::collections::BTreeMap;
+
+use dataflows::model::reject::{Feed, Reason};
+use dataflows::model::time::{Epoch, EventTime, Minute};
+
+use super::records::{Record, RejectCount};
+use super::segment::SegmentWriter;
+use crate::bindings::Range;
+use crate::formats::{Batch, RowChange};
+
+/// What one worker read into one epoch.
+#[derive(Debug, Default)]
+pub struct Fed {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Where it was read.
+    pub ranges: Vec<Range>,
+    /// The records.
+    pub records: Records,
+    /// What changed in lookup topics, in order.
+    pub rows: Vec<RowChange>,
+}
+
+/// Events and counts of rejects, as they are kept.
+#[derive(Debug, Default)]
+pub struct Records {
+    bids: Vec<[u64; 8]>,
+    impressions: Vec<[u64; 12]>,
+    clicks: Vec<[u64; 5]>,
+    conversions: Vec<[u64; 8]>,
+    rejects: BTreeMap<(Minute, Feed, Reason), u64>,
+}
+
+impl Records {
+    /// Adds what a batch holds.
+    pub fn add(&mut self, batch: &Batch) {
+        self.bids.extend(batch.bids.iter().map(Record::words));
+        self.impressions.extend(batch.impressions.iter().map(Record::words));
+        self.clicks.extend(batch.clicks.iter().map(Record::words));
+        self.conversions.extend(batch.conversions.iter().map(Record::words));
+        for reject in &batch.rejects {
+            let minute = reject.ts.map_or(Minute(0), EventTime::minute);
+            *self.rejects.entry((minute, reject.feed, reject.reason)).or_insert(0) += 1;
+        }
+    }
+
+    /// Adds all of another.
+    pub fn append(&mut self, mut other: Records) {
+        self.bids.append(&mut other.bids);
+        self.impressions.append(&mut other.impressions);
+        self.clicks.append(&mut other.clicks);
+        self.conversions.append(&mut other.conversions);
+        for (what, count) in other.rejects {
+            *self.rejects.entry(what).or_insert(0) += count;
+        }
+    }
+
+    /// How much memory they take, about.
+    pub fn bytes(&self) -> usize {
+        let Self { bids, impressions, clicks, conversions, rejects } = self;
+        size_of_val(&**bids)
+            + size_of_val(&**impressions)
+            + size_of_val(&**clicks)
+            + size_of_val(&**conversions)
+            + rejects.len() * 64
+    }
+
+    /// Writes them to a segment.
+    pub fn write(&self, segment: &mut SegmentWriter) {
+        use dataflows::model::events::{Bid, Click, Conversion, Impression};
+        use dataflows::model::ids::Id;
+        segment.add::<(Id, Bid)>(&self.bids);
+        segment.add::<(Id, Impression)>(&self.impressions);
+        segment.add::<(Id, Click)>(&self.clicks);
+        segment.add::<(Id, Conversion)>(&self.conversions);
+        let count =
+            |(&(minute, feed, reason), &count): (&_, &_)| RejectCount { minute, feed, reason, count }.words();
+        segment.add::<RejectCount>(&self.rejects.iter().map(count).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,193 @@
+//! The manifest: of which objects a checkpoint consists, and where reading goes on behind it.
+//!
+//! Manifests are numbered and never changed. Writing the next one fails if it is there already:
+//! who finds that has met another run, and ends. The last line is the checksum of all before it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use dataflows::model::lookups::LookupRow;
+use dataflows::model::time::Epoch;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::error::CheckpointError;
+use super::segment::{Damage, Listed};
+use super::store::Store;
+use crate::bindings::{Positions, TopicPartition};
+
+const VERSION: u32 = 1;
+const PREFIX: &str = "manifest-";
+const SUFFIX: &str = ".json";
+
+/// A checkpoint.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    version: u32,
+    /// Whose it is.
+    pub job: String,
+    /// Its number.
+    pub number: u64,
+    /// The run that wrote it.
+    pub run: String,
+    /// All that was read up to and including this epoch is in the segments.
+    pub epoch: Epoch,
+    /// Where reading goes on.
+    positions: Vec<Position>,
+    /// The rows of the lookup topics.
+    pub lookups: Option<Listed>,
+    /// The records.
+    pub segments: Vec<Listed>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+struct Position {
+    topic: Arc<str>,
+    partition: i32,
+    next: i64,
+}
+
+/// The rows in force of the lookup topics, by where they come from and their messages' keys.
+pub type HeldRows = BTreeMap<(TopicPartition, Box<[u8]>), LookupRow>;
+
+#[derive(Serialize, Deserialize)]
+struct HeldRow {
+    topic: Arc<str>,
+    partition: i32,
+    key: String,
+    row: LookupRow,
+}
+
+/// The name of a manifest.
+pub fn name(number: u64) -> String {
+    format!("{PREFIX}{number:010}{SUFFIX}")
+}
+
+/// The numbers of all manifests in a store, in order.
+///
+/// # Errors
+/// The store fails.
+pub fn numbers(store: &Store) -> Result<Vec<u64>, CheckpointError> {
+    let number = |name: &String| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok();
+    Ok(store.names()?.iter().filter_map(number).collect())
+}
+
+impl Manifest {
+    /// An empty checkpoint, before the first.
+    pub fn new(job: &str, run: &str) -> Self {
+        Self { version: VERSION, job: job.to_owned(), run: run.to_owned(), ..Self::default() }
+    }
+
+    /// Where reading goes on.
+    pub fn positions(&self) -> Positions {
+        let place = |position: &Position| {
+            let topic = Arc::clone(&position.topic);
+            (TopicPartition { topic, partition: position.partition }, position.next)
+        };
+        self.positions.iter().map(place).collect()
+    }
+
+    /// Says where reading goes on.
+    pub fn set_positions(&mut self, positions: &Positions) {
+        let position = |(place, next): (&TopicPartition, &i64)| {
+            let topic = Arc::clone(&place.topic);
+            Position { topic, partition: place.partition, next: *next }
+        };
+        self.positions = positions.iter().map(position).collect();
+    }
+
+    /// Every object that it consists of.
+    pub fn objects(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().chain(&self.lookups).map(|listed| &*listed.name)
+    }
+
+    /// As written.
+    pub fn bytes(&self) -> Vec<u8> {
+        seal(self)
+    }
+
+    /// Reads a manifest of `job`.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub fn read(store: &Store, number: u64, job: &str) -> Result<Self, CheckpointError> {
+        let (name, place) = (name(number), store.place());
+        let found: Self = unseal(&store.read(&name)?).map_err(|damage| damaged(store, &name, damage))?;
+        if found.version != VERSION {
+            let (place, found) = (place.to_owned(), found.version);
+            return Err(CheckpointError::Version { place, found, expected: VERSION });
+        }
+        if found.job != job {
+            let (place, job) = (place.to_owned(), job.to_owned());
+            return Err(CheckpointError::OtherJob { place, found: found.job, job });
+        }
+        if found.number != number {
+            return Err(damaged(
+                store,
+                &name,
+                Damage { at: 0, what: "it is another manifest under this name" },
+            ));
+        }
+        Ok(found)
+    }
+}
+
+/// The rows of lookup topics as an object.
+pub fn write_rows(rows: &HeldRows, name: String) -> (Vec<u8>, Listed) {
+    let held: Vec<HeldRow> = rows
+        .iter()
+        .map(|((place, key), row)| HeldRow {
+            topic: Arc::clone(&place.topic),
+            partition: place.partition,
+            key: STANDARD.encode(key),
+            row: *row,
+        })
+        .collect();
+    let bytes = seal(&held);
+    let (length, checksum) = (bytes.len() as u64, xxh3_64(&bytes));
+    (bytes, Listed { name, bytes: length, checksum, level: 0, records: Default::default() })
+}
+
+/// Reads the rows of lookup topics.
+///
+/// # Errors
+/// See [`CheckpointError`].
+pub fn read_rows(store: &Store, listed: &Listed) -> Result<HeldRows, CheckpointError> {
+    let bytes = store.read(&listed.name)?;
+    let damaged = |damage| damaged(store, &listed.name, damage);
+    if xxh3_64(&bytes) != listed.checksum {
+        return Err(damaged(Damage { at: 0, what: "its checksum is not the one in the manifest" }));
+    }
+    let held: Vec<HeldRow> = unseal(&bytes).map_err(damaged)?;
+    let row = |HeldRow { topic, partition, key, row }: HeldRow| {
+        let key = STANDARD.decode(key).map_err(|_| damaged(Damage { at: 0, what: "a key is no base 64" }))?;
+        Ok(((TopicPartition { topic, partition }, key.into()), row))
+    };
+    held.into_iter().map(row).collect()
+}
+
+/// An object of the store that isn't what was written.
+pub fn damaged(store: &Store, name: &str, damage: Damage) -> CheckpointError {
+    CheckpointError::Damaged { place: store.place().to_owned(), name: name.to_owned(), damage }
+}
+
+fn seal(value: &impl Serialize) -> Vec<u8> {
+    // None of these types can fail to be written.
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    let checksum = xxh3_64(&bytes);
+    bytes.extend(format!("{checksum:016x}\n").bytes());
+    bytes
+}
+
+fn unseal<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Damage> {
+    const LINE: usize = 17;
+    let at = bytes.len().saturating_sub(LINE);
+    let (body, line) = bytes.split_at(at);
+    if format!("{:016x}\n", xxh3_64(body)).as_bytes() != line {
+        return Err(Damage { at, what: "its checksum is not that of its contents" });
+    }
+    serde_json::from_slice(body).map_err(|_| Damage { at: 0, what: "it does not say what it should" })
+}

@@ -1,0 +1,34 @@
+//! Checkpoints: what was read, kept so that a start needs not read all of Kafka again.
+//!
+//! ```text
+//!   workers ── what they read, by epoch ──▶ writer ── segments, then a manifest ──▶ store
+//!   published up to epoch P ───────────────▶   └─ of all epochs up to P
+//!
+//!   manifest 7:  epoch P ─ positions ─ lookup rows ─ segment, segment, segment …
+//! ```
+//!
+//! A segment holds the accepted records of some epochs and is never changed; small ones are merged
+//! into larger ones. A manifest says which segments there are and where in Kafka reading goes on.
+//! A checkpoint never holds more than what is published: a start feeds all of it as one epoch,
+//! the bindings behind it as the epochs they were, and what is published is not changed by it.
+
+mod error;
+mod fed;
+mod manifest;
+mod raw;
+mod records;
+mod recovery;
+mod segment;
+mod store;
+mod writer;
+
+pub use error::CheckpointError;
+pub use fed::{Fed, Records};
+pub use manifest::{HeldRows, Manifest};
+pub use records::RejectCount;
+pub use recovery::Recovery;
+pub use store::Store;
+pub use writer::{Checkpointer, Plan};
+
+#[cfg(test)]
+mod tests;

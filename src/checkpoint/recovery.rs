@@ -1,0 +1,102 @@
+//! Reads a checkpoint back.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::error::CheckpointError;
+use super::manifest::{self, HeldRows, Manifest, damaged, read_rows};
+use super::records::RejectCount;
+use super::segment::{Damage, Listed, LoadFault, Segment};
+use super::store::Store;
+use crate::formats::Batch;
+use crate::names::Names;
+
+/// A checkpoint, to be read by the workers together.
+pub struct Recovery {
+    /// What it consists of.
+    pub manifest: Manifest,
+    /// The rows of lookup topics.
+    pub rows: HeldRows,
+    /// The greatest number of a manifest, which need not be this one's.
+    pub latest: u64,
+    /// What no worker has taken yet.
+    left: Mutex<Vec<Listed>>,
+}
+
+impl Recovery {
+    /// The last checkpoint of `job`; an empty one when there is none. A damaged manifest is passed
+    /// over with a warning: whether the one before will do is for the binding log to tell.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub fn find(store: &Store, job: &str, run: &str) -> Result<Self, CheckpointError> {
+        let mut numbers = manifest::numbers(store)?;
+        let (mut manifest, latest) = (None, numbers.last().copied().unwrap_or(0));
+        while let Some(number) = numbers.pop() {
+            match Manifest::read(store, number, job) {
+                Ok(found) => {
+                    manifest = Some(found);
+                    break;
+                }
+                Err(error @ CheckpointError::Damaged { .. }) if !numbers.is_empty() => {
+                    tracing::warn!("{error}; trying the manifest before");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let manifest = manifest.unwrap_or_else(|| Manifest::new(job, run));
+        let rows = manifest.lookups.as_ref().map(|listed| read_rows(store, listed)).transpose()?;
+        let left = Mutex::new(manifest.segments.clone());
+        Ok(Self { manifest, rows: rows.unwrap_or_default(), latest, left })
+    }
+
+    /// How many events it holds.
+    pub fn events(&self) -> u64 {
+        self.manifest.segments.iter().flat_map(|listed| &listed.records[..4]).sum()
+    }
+
+    /// A segment that nobody has taken, as its parts come: for each, its events in `batch` and its
+    /// counts of rejects go to `take`. False when none is left.
+    ///
+    /// # Errors
+    /// The segment can't be read, isn't what was written, or `take` fails.
+    pub fn next<E: From<CheckpointError>>(
+        &self,
+        store: &Store,
+        names: &Names,
+        batch: &mut Batch,
+        mut take: impl FnMut(&Batch, Vec<RejectCount>) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let Some(listed) = self.left.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
+            return Ok(false);
+        };
+        let mut segment = open(store, &self.manifest.job, &listed)?;
+        loop {
+            batch.clear();
+            let taken = segment.next(batch, names).map_err(|fault| match fault {
+                LoadFault::Damage(damage) => damaged(store, &listed.name, damage),
+                LoadFault::Collision(collision) => collision.into(),
+            })?;
+            match taken {
+                Some(rejects) => take(batch, rejects)?,
+                None => return Ok(true),
+            }
+        }
+    }
+}
+
+/// Reads a segment and verifies it.
+pub fn open(store: &Store, job: &str, listed: &Listed) -> Result<Segment, CheckpointError> {
+    verify(store, job, listed, &store.read(&listed.name)?)
+}
+
+/// Verifies a segment that was read, or is still to be written.
+pub fn verify(store: &Store, job: &str, listed: &Listed, bytes: &[u8]) -> Result<Segment, CheckpointError> {
+    let mut words = vec![0u64; bytes.len() / size_of::<u64>()];
+    let whole = words.len() * size_of::<u64>();
+    bytemuck::cast_slice_mut(&mut words).copy_from_slice(&bytes[..whole]);
+    let opened = match whole == bytes.len() {
+        true => Segment::open(words, job, listed),
+        false => Err(Damage { at: whole, what: "it has another length than the manifest says" }),
+    };
+    opened.map_err(|damage| damaged(store, &listed.name, damage))
+}

@@ -1,0 +1,262 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataflows::model::events::{Bid, Click, Conversion, Impression};
+use dataflows::model::ids::Id;
+use dataflows::model::lookups::LookupRow;
+use dataflows::model::money::Micros;
+use dataflows::model::reject::{Feed, Reason};
+use dataflows::model::time::{Epoch, EventTime};
+
+use super::*;
+use crate::bindings::{Range, TopicPartition};
+use crate::formats::{Batch, Origin, Position, Reject, RowChange};
+use crate::names::{Names, SharedNames};
+
+const JOB: &str = "test";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An epoch of everything there is; of another epoch, other records.
+fn batch(epoch: Epoch) -> Batch {
+    let ts = EventTime::from_millis(epoch as i64 * 1_000).expect("a time");
+    let id = |kind: &str| Id::new(&format!("{kind} {epoch}"));
+    let mut batch = Batch::default();
+    for number in 0..epoch % 7 {
+        batch.bids.push((id("auction"), Bid { bid: Micros(number as i64), ts, ..Bid::default() }));
+    }
+    batch.impressions.push((id("impression"), Impression { ts, user: id("user"), ..Impression::default() }));
+    batch.clicks.push((id("click"), Click { ts, impression: id("impression") }));
+    batch.conversions.push((id("conversion"), Conversion { ts, ..Conversion::default() }));
+    let origin = Origin { file: "topic".into(), position: Position::Byte(0) };
+    for reason in [Reason::Malformed, Reason::Malformed, Reason::Future] {
+        let (origin, ts) = (origin.clone(), Some(ts));
+        let (payload, hint) = (Vec::new(), String::new());
+        batch.rejects.push(Reject { feed: Feed::Events, reason, ts, origin, payload, hint });
+    }
+    batch
+}
+
+fn fed(names: &Names, epoch: Epoch) -> Fed {
+    names.id(&format!("an id that is hashed {epoch}")).expect("no collision");
+    names.name(&format!("a name that is hashed {}", epoch % 5)).expect("no collision");
+    let mut records = Records::default();
+    records.add(&batch(epoch));
+    let topic: Arc<str> = "feed".into();
+    let place = TopicPartition { topic: Arc::clone(&topic), partition: (epoch % 2) as i32 };
+    let ranges = vec![Range { place, from: epoch as i64, to: epoch as i64 + 2 }];
+    let user = LookupRow::ListedUser(Id::new(&format!("u{epoch}")));
+    // A key holds a row in every other epoch.
+    let row = (epoch % 6 < 3).then_some(user);
+    let rows = vec![RowChange { topic, partition: 0, key: vec![(epoch % 3) as u8].into(), row }];
+    Fed { epoch, ranges, records, rows }
+}
+
+fn plan(workers: usize) -> Plan {
+    Plan { interval: Duration::from_millis(1), segment_bytes_max: 1 << 20, workers }
+}
+
+struct Run {
+    checkpointer: Checkpointer,
+    names: SharedNames,
+}
+
+fn start(dir: &std::path::Path, run: &str) -> Result<(Run, Recovery, Arc<Store>), CheckpointError> {
+    let store = Arc::new(Store::directory(dir.to_owned())?);
+    let names: SharedNames = Arc::new(Names::recording());
+    let recovery = Recovery::find(&store, JOB, run)?;
+    let checkpointer = Checkpointer::start(Arc::clone(&store), &recovery, run, Arc::clone(&names), plan(1))?;
+    Ok((Run { checkpointer, names }, recovery, store))
+}
+
+impl Run {
+    fn feed(&self, epoch: Epoch) {
+        self.checkpointer.feed(fed(&self.names, epoch));
+    }
+
+    /// Feeds and publishes these epochs, each in a checkpoint of its own.
+    fn write(&self, store: &Store, epochs: std::ops::RangeInclusive<Epoch>) {
+        self.checkpointer.ready();
+        for epoch in epochs {
+            self.feed(epoch);
+            self.checkpointer.published(epoch);
+            let began = Instant::now();
+            while Recovery::find(store, JOB, "").expect("a checkpoint").manifest.epoch < epoch {
+                assert!(began.elapsed() < PATIENCE, "no checkpoint of epoch {epoch}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+type Held =
+    (Vec<(Id, Bid)>, Vec<(Id, Impression)>, Vec<(Id, Click)>, Vec<(Id, Conversion)>, BTreeMap<String, u64>);
+
+/// Everything in a checkpoint, sorted.
+fn held(store: &Store, recovery: &Recovery) -> Result<Held, CheckpointError> {
+    let (names, mut all, mut batch) = (Names::default(), Held::default(), Batch::default());
+    let mut take = |batch: &Batch, rejects: Vec<RejectCount>| {
+        all.0.extend(&batch.bids);
+        all.1.extend(&batch.impressions);
+        all.2.extend(&batch.clicks);
+        all.3.extend(&batch.conversions);
+        for RejectCount { minute, feed, reason, count } in rejects {
+            *all.4.entry(format!("{} {feed:?} {reason:?}", minute.0)).or_insert(0) += count;
+        }
+        Ok(())
+    };
+    while recovery.next::<CheckpointError>(store, &names, &mut batch, &mut take)? {}
+    all.0.sort_unstable();
+    all.1.sort_unstable();
+    all.2.sort_unstable();
+    all.3.sort_unstable();
+    Ok(all)
+}
+
+fn expected(epochs: std::ops::RangeInclusive<Epoch>) -> Held {
+    let mut all = Held::default();
+    for epoch in epochs {
+        let batch = batch(epoch);
+        all.0.extend(batch.bids);
+        all.1.extend(batch.impressions);
+        all.2.extend(batch.clicks);
+        all.3.extend(batch.conversions);
+        for reject in batch.rejects {
+            let minute = reject.ts.expect("a time").minute().0;
+            *all.4.entry(format!("{minute} {:?} {:?}", reject.feed, reject.reason)).or_insert(0) += 1;
+        }
+    }
+    all.0.sort_unstable();
+    all.1.sort_unstable();
+    all.2.sort_unstable();
+    all.3.sort_unstable();
+    all
+}
+
+#[test]
+fn what_was_published_is_read_back_and_nothing_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (run, _, store) = start(dir.path(), "one").expect("starts");
+    run.write(&store, 1..=40);
+    run.feed(41);
+    run.checkpointer.stop();
+    assert!(run.checkpointer.failure().is_none());
+
+    let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+    assert_eq!(recovery.manifest.epoch, 40);
+    assert_eq!(held(&store, &recovery).expect("sound"), expected(1..=40));
+    let positions = recovery.manifest.positions();
+    assert_eq!(positions.values().copied().collect::<Vec<_>>(), [42, 41]);
+    // The keys 0, 1, 2 were changed last by epochs 39, 40, 38: only 38 and 39 are of the withdrawing half.
+    let keys: Vec<_> = recovery.rows.keys().map(|(_, key)| key[0]).collect();
+    let last = |key: u64| (1..=40u64).rev().find(|epoch| epoch % 3 == key).expect("one");
+    assert_eq!(keys, (0..3).filter(|key| last(*key) % 6 < 3).map(|key| key as u8).collect::<Vec<_>>());
+
+    // There are few segments, and no object that is not needed.
+    assert!(recovery.manifest.segments.len() < 16, "{} segments", recovery.manifest.segments.len());
+    let objects = store.names().expect("a list").len();
+    assert!(objects < 50, "{objects} objects");
+}
+
+#[test]
+fn texts_of_hashed_keys_come_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (run, _, store) = start(dir.path(), "one").expect("starts");
+    run.write(&store, 1..=20);
+    run.checkpointer.stop();
+    let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+    let (names, mut batch) = (Names::recording(), Batch::default());
+    while recovery.next::<CheckpointError>(&store, &names, &mut batch, |_, _| Ok(())).expect("sound") {}
+    for epoch in 1..=20 {
+        let text = format!("an id that is hashed {epoch}");
+        assert_eq!(names.id_text(Id::new(&text)), text);
+    }
+    assert!(names.take_added().is_empty(), "what is in a checkpoint need not be written again");
+}
+
+#[test]
+fn a_run_goes_on_behind_the_one_before_and_takes_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (first, _, store) = start(dir.path(), "one").expect("starts");
+    first.write(&store, 1..=9);
+    // What a crash leaves: an object that no manifest names.
+    store.create("segment-lost-00000001.seg", vec![0; 64]).expect("written");
+    let (second, recovery, _) = start(dir.path(), "two").expect("starts");
+    assert_eq!(recovery.manifest.epoch, 9);
+    assert!(!store.names().expect("a list").contains(&"segment-lost-00000001.seg".to_owned()));
+    second.write(&store, 10..=12);
+
+    // The first one still lives, and finds out.
+    first.feed(10);
+    first.checkpointer.published(10);
+    let began = Instant::now();
+    let failure = loop {
+        assert!(began.elapsed() < PATIENCE, "it goes on");
+        match first.checkpointer.failure() {
+            Some(failure) => break failure,
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    assert!(matches!(failure, CheckpointError::Fenced { .. }), "{failure}");
+    second.checkpointer.stop();
+    let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+    assert_eq!(held(&store, &recovery).expect("sound"), expected(1..=12));
+}
+
+#[test]
+fn nothing_is_written_before_all_workers_are_ready() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (run, _, store) = start(dir.path(), "one").expect("starts");
+    run.feed(1);
+    run.checkpointer.published(1);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(Recovery::find(&store, JOB, "").expect("a checkpoint").manifest.epoch, 0);
+}
+
+/// A checkpoint of one epoch, and the names of its objects.
+fn small(dir: &std::path::Path) -> (Arc<Store>, Vec<String>) {
+    let (run, _, store) = start(dir, "one").expect("starts");
+    run.write(&store, 5..=5);
+    run.checkpointer.stop();
+    let names = store.names().expect("a list");
+    (store, names)
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, names) = small(dir.path());
+    let truth = held(&store, &Recovery::find(&store, JOB, "").expect("sound")).expect("sound");
+    let latest = names.iter().filter(|name| name.starts_with("manifest-")).max().expect("a manifest");
+    for name in &names {
+        let path = dir.path().join(name);
+        let bytes = std::fs::read(&path).expect("readable");
+        let changes = (0..bytes.len()).map(|at| {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            (at, changed)
+        });
+        let cuts = (0..bytes.len()).map(|at| (at, bytes[..at].to_vec()));
+        for (at, changed) in changes.chain(cuts) {
+            std::fs::write(&path, changed).expect("written");
+            let read = Recovery::find(&store, JOB, "")
+                .and_then(|recovery| Ok((recovery.manifest.epoch, held(&store, &recovery)?)));
+            match read {
+                Err(error @ CheckpointError::Damaged { .. }) => assert!(error.to_string().contains(&**name)),
+                Err(error) => panic!("{name} changed at {at}: {error}"),
+                // Of the last manifest, the one before is taken: nothing was published then.
+                Ok((0, held)) => assert!(name == latest && held == Held::default(), "{name} changed at {at}"),
+                Ok((_, held)) => assert!(name < latest && held == truth, "{name} changed at {at}"),
+            }
+        }
+        std::fs::write(&path, &bytes).expect("written");
+    }
+}
+
+#[test]
+fn another_jobs_checkpoint_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, _) = small(dir.path());
+    let error = Recovery::find(&store, "other", "").err().expect("refused");
+    assert!(matches!(error, CheckpointError::OtherJob { .. }), "{error}");
+}
