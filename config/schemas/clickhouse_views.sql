@@ -93,6 +93,18 @@ CREATE OR REPLACE VIEW dim_campaign_live AS
 SELECT campaign_id, advertiser_id, name, version
 FROM dim_campaign FINAL;
 
+CREATE OR REPLACE VIEW dim_advertiser_live AS
+SELECT advertiser_id, name, version
+FROM dim_advertiser FINAL;
+
+CREATE OR REPLACE VIEW dim_creative_live AS
+SELECT creative_id, name, format, version
+FROM dim_creative FINAL;
+
+CREATE OR REPLACE VIEW dim_site_live AS
+SELECT site, name, category, version
+FROM dim_site FINAL;
+
 -- How far a job is as a whole: as far as the shard that is least far.
 CREATE OR REPLACE VIEW frontier_live AS
 SELECT job, min(epoch) AS epoch, count() AS shards, max(written_at) AS written_at

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dataflows::model::lookups::LookupRow;
 use dataflows::model::time::Epoch;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -17,6 +16,7 @@ use super::error::CheckpointError;
 use super::segment::{Damage, Listed};
 use super::store::Store;
 use crate::bindings::{Positions, TopicPartition};
+use crate::formats::lookup::Entry;
 
 const VERSION: u32 = 1;
 const PREFIX: &str = "manifest-";
@@ -50,14 +50,14 @@ struct Position {
 }
 
 /// The rows in force of the lookup topics, by where they come from and their messages' keys.
-pub type HeldRows = BTreeMap<(TopicPartition, Box<[u8]>), LookupRow>;
+pub type HeldRows = BTreeMap<(TopicPartition, Box<[u8]>), Entry>;
 
 #[derive(Serialize, Deserialize)]
 struct HeldRow {
     topic: Arc<str>,
     partition: i32,
     key: String,
-    row: LookupRow,
+    row: Entry,
 }
 
 /// The name of a manifest.
@@ -142,7 +142,7 @@ pub fn write_rows(rows: &HeldRows, name: String) -> (Vec<u8>, Listed) {
             topic: Arc::clone(&place.topic),
             partition: place.partition,
             key: STANDARD.encode(key),
-            row: *row,
+            row: row.clone(),
         })
         .collect();
     let bytes = seal(&held);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataflows::model::events::{Bid, Click, Conversion, Impression};
-use dataflows::model::ids::Id;
+use dataflows::model::ids::{Id, Name};
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::money::Micros;
 use dataflows::model::reject::{Feed, Reason};
@@ -11,6 +11,8 @@ use dataflows::model::time::{Epoch, EventTime};
 
 use super::*;
 use crate::bindings::{Range, TopicPartition};
+use crate::formats::dimension::{Dimension, DimensionRow};
+use crate::formats::lookup::Entry;
 use crate::formats::{Batch, Origin, Position, Reject, RowChange};
 use crate::names::{Names, SharedNames};
 
@@ -47,7 +49,9 @@ fn fed(names: &Names, epoch: Epoch) -> Fed {
     let ranges = vec![Range { place, from: epoch as i64, to: epoch as i64 + 2 }];
     let user = LookupRow::ListedUser(Id::new(&format!("u{epoch}")));
     // A key holds a row in every other epoch.
-    let row = (epoch % 6 < 3).then_some(user);
+    let (id, attributes) = (Name::new("s1"), ["a name".into(), "".into()]);
+    let dimension = Some(DimensionRow { dimension: Dimension::Site, id, attributes });
+    let row = (epoch % 6 < 3).then_some(Entry { rule: Some(user), dimension });
     let rows = vec![RowChange { topic, partition: 0, key: vec![(epoch % 3) as u8].into(), row }];
     Fed { epoch, ranges, records, rows }
 }

@@ -131,7 +131,7 @@ pub fn config(raw: raw::Kafka, sources: &raw::Sources) -> Result<Option<KafkaCon
     let feeds: Vec<FeedTopic> = feeds.into_iter().flatten().collect();
     let lookups: Vec<LookupTopic> = Table::ALL
         .into_iter()
-        .zip([raw.campaigns, raw.traffic, raw.attribution_rules])
+        .zip([raw.campaigns, raw.traffic, raw.attribution_rules, raw.advertisers, raw.creatives, raw.sites])
         .filter(|(_, raw)| !raw.topic.is_empty())
         .map(|(table, raw)| LookupTopic { topic: raw.topic, table, format: row_format(raw.format) })
         .collect();

@@ -35,6 +35,7 @@ raw! {
         bootstrap_servers: String, group: String, start: Start, client: BTreeMap<String, toml::Value>,
         registry: Registry, impressions: FeedTopic, events: FeedTopic, bid_requests: FeedTopic,
         campaigns: LookupTopic, traffic: LookupTopic, attribution_rules: LookupTopic,
+        advertisers: LookupTopic, creatives: LookupTopic, sites: LookupTopic,
         max_message_bytes: usize, buffer_messages: usize, buffer_bytes: usize,
         discovery_interval_ms: u64, rejects_topic: String,
     }

@@ -2,16 +2,21 @@
 //!
 //! | table | columns |
 //! |---|---|
-//! | `campaigns` | `campaign_id, advertiser_id` (more are allowed) |
+//! | `campaigns` | `campaign_id, advertiser_id`, `name` |
 //! | `traffic` | `rule, value`: `user` or `site` with an id; `max_clicks_per_user_minute` with a number; `click_join_window` with a duration |
 //! | `attribution_rules` | `advertiser_id` (empty: all), `click_lookback, view_lookback, half_life` (durations, empty: inherited), `default_model` (empty: inherited) |
+//! | `advertisers` | `advertiser_id`, `name` |
+//! | `creatives` | `creative_id`, `name`, `format` |
+//! | `sites` | `site`, `name`, `category` |
 //!
-//! A duration is a number and a unit: `500ms`, `90s`, `15m`, `24h`, `30d`.
+//! Names and what follows them may be missing, and more columns are allowed. A duration is a number and a unit: `500ms`, `90s`, `15m`, `24h`, `30d`.
 
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::{AttributionRule, LookupRow, Model};
 use dataflows::model::time::Millis;
+use serde::{Deserialize, Serialize};
 
+use super::dimension::{Dimension, DimensionRow};
 use crate::names::{Collision, Names};
 
 /// A lookup table.
@@ -23,6 +28,21 @@ pub enum Table {
     Traffic,
     /// How credit is given.
     AttributionRules,
+    /// What advertisers are called.
+    Advertisers,
+    /// What creatives are.
+    Creatives,
+    /// What sites are.
+    Sites,
+}
+
+/// What a row of a lookup table says.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What numbers depend on.
+    pub rule: Option<LookupRow>,
+    /// What an id stands for.
+    pub dimension: Option<DimensionRow>,
 }
 
 /// How a row is written in a message.
@@ -60,7 +80,14 @@ const MODEL: &str = "first_touch, last_touch, linear, position_based or time_dec
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 3] = [Table::Campaigns, Table::Traffic, Table::AttributionRules];
+    pub const ALL: [Table; 6] = [
+        Table::Campaigns,
+        Table::Traffic,
+        Table::AttributionRules,
+        Table::Advertisers,
+        Table::Creatives,
+        Table::Sites,
+    ];
 
     /// The table's name in configuration, and of its file.
     pub fn as_str(self) -> &'static str {
@@ -68,38 +95,68 @@ impl Table {
             Table::Campaigns => "campaigns",
             Table::Traffic => "traffic",
             Table::AttributionRules => "attribution_rules",
+            Table::Advertisers => "advertisers",
+            Table::Creatives => "creatives",
+            Table::Sites => "sites",
         }
     }
 
     /// Its columns.
     pub fn columns(self) -> &'static [&'static str] {
         match self {
-            Table::Campaigns => &["campaign_id", "advertiser_id"],
+            Table::Campaigns => &["campaign_id", "advertiser_id", "name"],
             Table::Traffic => &["rule", "value"],
             Table::AttributionRules => {
                 &["advertiser_id", "click_lookback", "view_lookback", "half_life", "default_model"]
             }
+            Table::Advertisers => &["advertiser_id", "name"],
+            Table::Creatives => &["creative_id", "name", "format"],
+            Table::Sites => &["site", "name", "category"],
         }
     }
 
-    /// The row of these cells, which stand in the order of [`Table::columns`].
+    /// How many of its columns, the first ones, must be there.
+    pub fn required(self) -> usize {
+        match self {
+            Table::Campaigns => 2,
+            Table::Traffic | Table::AttributionRules => self.columns().len(),
+            Table::Advertisers | Table::Creatives | Table::Sites => 1,
+        }
+    }
+
+    /// What these cells say, which stand in the order of [`Table::columns`].
     ///
     /// # Errors
     /// When a cell makes no sense, or two names share a key.
-    pub fn row(self, cells: &[&str], names: &Names) -> Result<LookupRow, BadRow> {
+    pub fn row(self, cells: &[&str], names: &Names) -> Result<Entry, BadRow> {
         let cells = Cells { columns: self.columns(), cells };
-        match self {
-            Table::Campaigns => Ok(LookupRow::Campaign(names.name(cells.get(0))?, names.name(cells.get(1))?)),
-            Table::Traffic => traffic(&cells, names),
-            Table::AttributionRules => attribution_rule(&cells, names),
-        }
+        let rule = match self {
+            Table::Campaigns => {
+                Some(LookupRow::Campaign(names.name(cells.get(0))?, names.name(cells.get(1))?))
+            }
+            Table::Traffic => Some(traffic(&cells, names)?),
+            Table::AttributionRules => Some(attribution_rule(&cells, names)?),
+            Table::Advertisers | Table::Creatives | Table::Sites => None,
+        };
+        let dimension = match self {
+            Table::Campaigns => Some(Dimension::Campaign),
+            Table::Advertisers => Some(Dimension::Advertiser),
+            Table::Creatives => Some(Dimension::Creative),
+            Table::Sites => Some(Dimension::Site),
+            Table::Traffic | Table::AttributionRules => None,
+        };
+        let row = |dimension| {
+            let attributes = [cells.get(1).into(), cells.get(2).into()];
+            names.name(cells.get(0)).map(|id| DimensionRow { dimension, id, attributes })
+        };
+        Ok(Entry { rule, dimension: dimension.map(row).transpose()? })
     }
 
     /// The row that a message holds.
     ///
     /// # Errors
     /// As [`Table::row`], and when the message is no row of this format.
-    pub fn message(self, format: RowFormat, message: &[u8], names: &Names) -> Result<LookupRow, BadRow> {
+    pub fn message(self, format: RowFormat, message: &[u8], names: &Names) -> Result<Entry, BadRow> {
         let text = std::str::from_utf8(message)
             .map_err(|_| BadRow::Shape("the message is not UTF-8 text".to_owned()))?;
         let cells = match format {
@@ -121,8 +178,8 @@ impl Table {
             return Err(BadRow::Shape("the message holds more than one line".to_owned()));
         }
         let columns = self.columns();
-        if record.len() < columns.len() {
-            let (expected, found) = (columns.join(","), record.len());
+        if record.len() < self.required() {
+            let (expected, found) = (columns[..self.required()].join(","), record.len());
             return Err(BadRow::Shape(format!("the columns {expected} are expected, {found} were found")));
         }
         Ok(record.iter().take(columns.len()).map(str::to_owned).collect())
@@ -132,9 +189,11 @@ impl Table {
         use serde_json::Value::{Null, Number, String};
         let object: serde_json::Map<_, _> =
             serde_json::from_str(text).map_err(|error| BadRow::Shape(error.to_string()))?;
+        // What a rule leaves open is inherited.
+        let required = if self == Table::AttributionRules { 0 } else { self.required() };
+        let required = &self.columns()[..required];
         let cell = |&column: &&'static str| match object.get(column) {
-            // What a rule leaves open is inherited; elsewhere a missing column is a mistake.
-            None if self != Table::AttributionRules => {
+            None if required.contains(&column) => {
                 Err(BadRow::Shape(format!("{column} is required, but absent")))
             }
             None | Some(Null) => Ok("".to_owned()),
@@ -224,8 +283,31 @@ mod tests {
 
     use super::*;
 
-    fn row(table: Table, format: RowFormat, message: &str) -> Result<LookupRow, String> {
+    fn entry(table: Table, format: RowFormat, message: &str) -> Result<Entry, String> {
         table.message(format, message.as_bytes(), &Names::default()).map_err(|bad| bad.to_string())
+    }
+
+    fn row(table: Table, format: RowFormat, message: &str) -> Result<LookupRow, String> {
+        entry(table, format, message).map(|entry| entry.rule.expect("a rule"))
+    }
+
+    #[test]
+    fn what_ids_stand_for_is_read_as_far_as_it_is_said() {
+        let read = |table, format, message| {
+            let row = entry(table, format, message).expect("a row").dimension.expect("an id");
+            (row.dimension, row.id, row.attributes.map(String::from))
+        };
+        let attributes = |one: &str, other: &str| [one.to_owned(), other.to_owned()];
+        let campaign = (Dimension::Campaign, Name::new("c1"), attributes("adv1", "A, name"));
+        assert_eq!(read(Table::Campaigns, RowFormat::Csv, "c1,adv1,\"A, name\",2026-01-01"), campaign);
+        let creative = (Dimension::Creative, Name::new("k1"), attributes("Spring", "video"));
+        let json = r#"{"creative_id":"k1","format":"video","name":"Spring"}"#;
+        assert_eq!(read(Table::Creatives, RowFormat::Json, json), creative);
+        let site = (Dimension::Site, Name::new("s1"), attributes("", ""));
+        assert_eq!(read(Table::Sites, RowFormat::Csv, "s1"), site);
+        let advertiser = (Dimension::Advertiser, Name::new("adv1"), attributes("Acme", ""));
+        assert_eq!(read(Table::Advertisers, RowFormat::Csv, "adv1,Acme"), advertiser);
+        assert_eq!(entry(Table::Sites, RowFormat::Csv, "s1").expect("a row").rule, None);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod avro;
 pub mod csv;
 pub mod decimal;
+pub mod dimension;
 pub mod fields;
 pub mod json;
 pub mod layout;
@@ -30,6 +31,9 @@ use std::sync::Arc;
 use dataflows::model::events::{Bid, Click, Conversion, Impression};
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::LookupRow;
+
+use self::dimension::DimensionChange;
+use self::lookup::Entry;
 
 pub use reject::{LookupFault, Origin, Position, Reject};
 
@@ -58,6 +62,8 @@ pub struct Batch {
     pub rejects: Vec<Reject>,
     /// Changes of lookup tables, in order: a row, and by how many its copies change.
     pub lookups: Vec<(LookupRow, isize)>,
+    /// Changes of what ids stand for, in order.
+    pub dimensions: Vec<DimensionChange>,
     /// The same changes as the messages that made them; only of lookup topics.
     pub rows: Vec<RowChange>,
     /// Lookup rows that could not be accepted; the rows before them stay in force.
@@ -76,7 +82,7 @@ pub struct RowChange {
     /// The message's key.
     pub key: Box<[u8]>,
     /// The row; none when it was withdrawn.
-    pub row: Option<LookupRow>,
+    pub row: Option<Entry>,
 }
 
 impl Batch {
@@ -93,6 +99,7 @@ impl Batch {
         self.conversions.clear();
         self.rejects.clear();
         self.lookups.clear();
+        self.dimensions.clear();
         self.rows.clear();
         self.lookup_faults.clear();
         self.bytes = 0;
@@ -100,7 +107,7 @@ impl Batch {
 
     /// Events, rejects and lookups together: what bounds the memory of a batch of hostile input.
     pub fn len(&self) -> usize {
-        self.events() + self.rejects.len() + self.lookups.len() + self.lookup_faults.len()
+        self.events() + self.rejects.len() + self.lookups.len() + self.rows.len() + self.lookup_faults.len()
     }
 
     /// Whether nothing at all was decoded.

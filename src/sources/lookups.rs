@@ -78,7 +78,7 @@ fn read(path: &Path, table: Table, names: &Names, rows: &mut Vec<LookupRow>) -> 
     let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
     let header = reader.headers().map_err(csv_error)?.clone();
     let mut places = Vec::new();
-    for &column in table.columns() {
+    for &column in &table.columns()[..table.required()] {
         let place = header.iter().position(|name| name.trim_start_matches('\u{feff}').trim() == column);
         places.push(place.ok_or_else(|| LookupError::NoColumn {
             path: path.to_owned(),
@@ -90,7 +90,7 @@ fn read(path: &Path, table: Table, names: &Names, rows: &mut Vec<LookupRow>) -> 
         let record = record.map_err(csv_error)?;
         let cells: Vec<&str> = places.iter().map(|&place| record.get(place).unwrap_or_default()).collect();
         let line = record.position().map_or(0, csv::Position::line);
-        rows.push(table.row(&cells, names).map_err(|bad| LookupError::row(path, line, bad))?);
+        rows.extend(table.row(&cells, names).map_err(|bad| LookupError::row(path, line, bad))?.rule);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use advertisex::formats::dimension::Dimension;
 use advertisex::names::Names;
 use advertisex::sinks::clickhouse::*;
 use dataflows::graphs::attribution::PathStep;
@@ -88,7 +89,7 @@ fn every_table_shows_what_was_published() {
     batch.quality_minute.push(((latest, Feed::Events), Some([0; 14])));
     let path: Arc<[PathStep]> = [step(0, id("an-impression-id-that-is-long")), step(1, id("click"))].into();
     batch.conversion_paths.push((id("conversion"), Some(path)));
-    batch.campaigns.push((campaign, Some(Campaign { advertiser: name("adv"), name: "Spring".to_owned() })));
+    batch.dimensions[Dimension::Campaign as usize].push((campaign, Some(["adv".into(), "Spring".into()])));
     let reject = Reject {
         feed: Feed::Events,
         reason: Reason::BadNumber,

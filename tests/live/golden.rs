@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use advertisex::sinks::clickhouse::ClickHouse;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -62,4 +63,56 @@ fn the_golden_day_through_kafka_is_exact_and_stays_so_over_a_restart() {
     stage.produce(1, Duration::ZERO);
     stage.run_until_idle();
     check(&stage);
+}
+
+/// What the views say ids stand for.
+fn names(stage: &Stage) -> Vec<String> {
+    let clickhouse = ClickHouse::connect(stage.clickhouse.clone()).expect("the server");
+    [
+        "SELECT campaign_id, advertiser_id, name FROM dim_campaign_live ORDER BY 1",
+        "SELECT advertiser_id, name FROM dim_advertiser_live ORDER BY 1",
+        "SELECT creative_id, name, format FROM dim_creative_live ORDER BY 1",
+        "SELECT site, name, category FROM dim_site_live ORDER BY 1",
+    ]
+    .iter()
+    .flat_map(|sql| server::rows(&clickhouse, sql))
+    .collect()
+}
+
+#[test]
+fn what_ids_stand_for_is_published_changed_and_withdrawn() {
+    let Some(server) = server::shared() else { return };
+    let Some(kafka) = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default())) else {
+        return;
+    };
+    let stage = Stage::set(&kafka, server::config(server), &golden("raw"));
+    stage.put_row("campaigns", "c1", Some("c1,adv1,\"Spring, early\""));
+    stage.put_row("campaigns", "c2", Some("c2,adv1"));
+    stage.put_row("advertisers", "adv1", Some("adv1,Acme"));
+    for creative in ["a", "a-creative-of-a-long-name"] {
+        let row = format!(r#"{{"creative_id":"{creative}","format":"video","name":"Clip"}}"#);
+        stage.put_row("creatives", creative, Some(&row));
+    }
+    stage.put_row("sites", "s1", Some("s1,The News,news"));
+    stage.run_until_idle();
+    let before = [
+        "('c1','adv1','Spring, early')",
+        "('c2','adv1','')",
+        "('adv1','Acme')",
+        "('a','Clip','video')",
+        "('a-creative-of-a-long-name','Clip','video')",
+        "('s1','The News','news')",
+    ];
+    assert_eq!(names(&stage), before);
+
+    // Kafka has forgotten what was said first; what is said now is still a change of it.
+    stage.delete_everything();
+    stage.put_row("campaigns", "c1", Some("c1,adv1,Summer"));
+    stage.put_row("campaigns", "c2", Some("c2,adv2"));
+    stage.put_row("creatives", "a", None);
+    stage.put_row("creatives", "a-creative-of-a-long-name", None);
+    stage.put_row("sites", "s1", Some("s2,The News,news"));
+    stage.run_until_idle_with(3);
+    let after = ["('c1','adv1','Summer')", "('c2','adv2','')", "('adv1','Acme')", "('s2','The News','news')"];
+    assert_eq!(names(&stage), after);
 }

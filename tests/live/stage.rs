@@ -23,8 +23,16 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
-const TOPICS: [(&str, i32); 5] =
-    [("impressions", 3), ("events", 2), ("bid_requests", 3), ("campaigns", 1), ("rejects", 1)];
+const TOPICS: [(&str, i32); 8] = [
+    ("impressions", 3),
+    ("events", 2),
+    ("bid_requests", 3),
+    ("campaigns", 1),
+    ("advertisers", 1),
+    ("creatives", 2),
+    ("sites", 1),
+    ("rejects", 1),
+];
 
 /// One message of a feed.
 #[derive(Clone)]
@@ -179,6 +187,9 @@ impl Stage {
              [kafka.events]\ntopic = \"{prefix}events\"\n\
              [kafka.bid_requests]\ntopic = \"{prefix}bid_requests\"\nschema_file = {:?}\n\
              [kafka.campaigns]\ntopic = \"{prefix}campaigns\"\n\
+             [kafka.advertisers]\ntopic = \"{prefix}advertisers\"\n\
+             [kafka.creatives]\ntopic = \"{prefix}creatives\"\nformat = \"json\"\n\
+             [kafka.sites]\ntopic = \"{prefix}sites\"\n\
              [kafka.client]\n{client}\
              [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
              emission_interval_ms = {}\n\
@@ -261,6 +272,15 @@ impl Stage {
         let (topic, producer) = (self.topic(topic), self.producer());
         let mut record = BaseRecord::<(), [u8]>::to(&topic).partition(partition);
         (record.payload, record.timestamp) = (payload, time);
+        producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
+        producer.flush(Duration::from_secs(30)).expect("delivered");
+    }
+
+    /// Produces the row of a lookup topic, or with none its withdrawal.
+    pub fn put_row(&self, topic: &str, key: &str, row: Option<&str>) {
+        let (topic, producer) = (self.topic(topic), self.producer());
+        let mut record = BaseRecord::<str, str>::to(&topic).key(key);
+        record.payload = row;
         producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
         producer.flush(Duration::from_secs(30)).expect("delivered");
     }

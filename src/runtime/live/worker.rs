@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use dataflows::model::ids::Name;
-use dataflows::model::lookups::LookupRow;
 use dataflows::model::time::Epoch;
 use timely::worker::Worker;
 
@@ -13,9 +11,10 @@ use super::following::Following;
 use super::{LiveError, Shared};
 use crate::bindings::{Binding, Range, TopicPartition};
 use crate::checkpoint::{Fed, Records, RejectCount};
+use crate::formats::dimension::DimensionChange;
 use crate::formats::{Batch, RowChange};
 use crate::runtime::job::Job;
-use crate::sinks::clickhouse::{Campaign, Reject, Upserts};
+use crate::sinks::clickhouse::{Reject, Upserts};
 use crate::sinks::tables::QualityMinute;
 use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
 
@@ -42,7 +41,7 @@ pub(super) struct LiveWorker<'a> {
     unfinished: Vec<Epoch>,
     /// Beside the tables, what is still to be brought, by epoch.
     rejects: Vec<(Epoch, Reject)>,
-    campaigns: Vec<(Epoch, Name, Option<Campaign>)>,
+    dimensions: Vec<(Epoch, DimensionChange)>,
     /// Everything up to here was brought.
     brought: Epoch,
     emitted: Instant,
@@ -67,7 +66,7 @@ impl<'a> LiveWorker<'a> {
             rows: Vec::new(),
             unfinished: Vec::new(),
             rejects: Vec::new(),
-            campaigns: Vec::new(),
+            dimensions: Vec::new(),
             brought: shared.published,
             emitted: Instant::now(),
         })
@@ -105,7 +104,7 @@ impl<'a> LiveWorker<'a> {
         // What the tables hold is published: only what changes from here on is of interest.
         self.following.skip(shared.published);
         self.rejects.clear();
-        self.campaigns.clear();
+        self.dimensions.clear();
         for binding in rest {
             self.job.advance_to(binding.epoch);
             self.read_again(worker, binding.ranges.clone())?;
@@ -134,8 +133,8 @@ impl<'a> LiveWorker<'a> {
         }
         for ((place, key), row) in &recovery.rows {
             if self.source.owns(place) {
-                self.source.restore(&place.topic, key, *row);
-                self.job.change_lookup(*row, 1);
+                self.source.restore(&place.topic, key, row.clone());
+                row.rule.into_iter().for_each(|rule| self.job.change_lookup(rule, 1));
             }
         }
         Ok(())
@@ -194,11 +193,8 @@ impl<'a> LiveWorker<'a> {
         let epoch = self.job.epoch();
         for (row, diff) in self.batch.lookups.drain(..) {
             self.job.change_lookup(row, diff);
-            if let LookupRow::Campaign(campaign, advertiser) = row {
-                let present = (diff > 0).then(|| Campaign { advertiser, name: String::new() });
-                self.campaigns.push((epoch, campaign, present));
-            }
         }
+        self.dimensions.extend(self.batch.dimensions.drain(..).map(|change| (epoch, change)));
         for fault in self.batch.lookup_faults.drain(..) {
             tracing::warn!(origin = ?fault.origin, "a lookup row was not taken: {}", fault.hint);
         }
@@ -245,9 +241,11 @@ impl<'a> LiveWorker<'a> {
         let last = share.epochs.last;
         let rejects = self.rejects.extract_if(.., |(epoch, _)| *epoch <= last);
         share.rejects = rejects.map(|(_, reject)| (reject, Some(()))).collect();
-        let changes = self.campaigns.extract_if(.., |(epoch, ..)| *epoch <= last);
-        let latest: BTreeMap<_, _> = changes.map(|(_, campaign, present)| (campaign, present)).collect();
-        share.campaigns = latest.into_iter().collect();
+        let changes = self.dimensions.extract_if(.., |(epoch, _)| *epoch <= last);
+        let latest: BTreeMap<_, _> = changes.map(|(_, (what, id, now))| ((what, id), now)).collect();
+        for ((dimension, id), now) in latest {
+            share.dimensions[dimension as usize].push((id, now));
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub use retry::Backoff;
 pub use rows::*;
 pub use schema::{SCHEMA_VERSION, schema_text};
 pub use tables::Table;
-pub use upserts::{Campaign, Epochs, Limits, Reject, Upsert, Upserts, Writer};
+pub use upserts::{Epochs, Limits, Reject, Upsert, Upserts, Writer};
 pub use verify::Mismatch;
 
 #[cfg(test)]

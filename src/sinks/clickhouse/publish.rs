@@ -47,7 +47,11 @@ impl ClickHouse {
 impl Pen<'_> {
     pub(super) fn publish(&self, upserts: &Upserts) -> Result<(), ClickHouseError> {
         // 1. Names before numbers, so that a campaign is known when its first row shows.
-        self.table::<tables::DimCampaign>(upserts, &upserts.campaigns)?;
+        let [campaigns, advertisers, creatives, sites] = &upserts.dimensions;
+        self.table::<tables::DimCampaign>(upserts, campaigns)?;
+        self.table::<tables::DimAdvertiser>(upserts, advertisers)?;
+        self.table::<tables::DimCreative>(upserts, creatives)?;
+        self.table::<tables::DimSite>(upserts, sites)?;
         // 2. The facts.
         self.table::<tables::PerformanceMinute>(upserts, &upserts.performance_minute)?;
         self.table::<tables::PerformanceHour>(upserts, &upserts.performance_hour)?;

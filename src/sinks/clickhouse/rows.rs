@@ -59,6 +59,15 @@ rows! {
 
     /// A row of `dim_campaign`.
     CampaignRow { campaign_id: String, advertiser_id: String, name: String }
+
+    /// A row of `dim_advertiser`.
+    AdvertiserRow { advertiser_id: String, name: String }
+
+    /// A row of `dim_creative`.
+    CreativeRow { creative_id: String, name: String, format: String }
+
+    /// A row of `dim_site`.
+    SiteRow { site: String, name: String, category: String }
 }
 
 /// A row of `rejects`; never deleted by the program.

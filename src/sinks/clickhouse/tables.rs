@@ -16,7 +16,8 @@ use dataflows::model::time::{Day, Epoch, Hour, Minute};
 use serde::Serialize;
 
 use super::rows::*;
-use super::upserts::{Campaign, Reject};
+use super::upserts::Reject;
+use crate::formats::dimension::Attributes;
 use crate::names::Names;
 
 /// A table that takes upserts.
@@ -302,31 +303,50 @@ impl Table for ConversionPaths {
     }
 }
 
-/// `dim_campaign`.
-#[derive(Debug)]
-pub struct DimCampaign;
+/// Tables of what ids stand for.
+macro_rules! dimensions {
+    ($($(#[$doc:meta])* $table:ident, $name:literal, $row:ident { $id:ident, $first:ident $(, $second:ident)? })+) => {
+        $($(#[$doc])*
+        #[derive(Debug)]
+        pub struct $table;
 
-impl Table for DimCampaign {
-    const NAME: &'static str = "dim_campaign";
-    type Key = Name;
-    type Value = Campaign;
-    type Row = CampaignRow;
+        impl Table for $table {
+            const NAME: &'static str = $name;
+            type Key = Name;
+            type Value = Attributes;
+            type Row = $row;
 
-    fn rows(
-        campaign: &Name,
-        value: Option<&Campaign>,
-        version: Epoch,
-        names: &Names,
-        push: &mut dyn FnMut(Self::Row),
-    ) {
-        push(CampaignRow {
-            campaign_id: names.name_text(*campaign),
-            advertiser_id: value.map_or(String::new(), |value| names.name_text(value.advertiser)),
-            name: value.map_or(String::new(), |value| value.name.clone()),
-            version,
-            is_deleted: is_deleted(value),
-        });
-    }
+            fn rows(
+                id: &Name,
+                value: Option<&Attributes>,
+                version: Epoch,
+                names: &Names,
+                push: &mut dyn FnMut(Self::Row),
+            ) {
+                let mut texts = value.cloned().unwrap_or_default().map(String::from).into_iter();
+                let $first = texts.next().unwrap_or_default();
+                $(let $second = texts.next().unwrap_or_default();)?
+                push($row {
+                    $id: names.name_text(*id), $first, $($second,)? version, is_deleted: is_deleted(value),
+                });
+            }
+
+            fn bytes(_: &Name, value: Option<&Attributes>) -> usize {
+                64 + value.iter().flat_map(|texts| texts.iter()).map(|text| text.len()).sum::<usize>()
+            }
+        })+
+    };
+}
+
+dimensions! {
+    /// `dim_campaign`.
+    DimCampaign, "dim_campaign", CampaignRow { campaign_id, advertiser_id, name }
+    /// `dim_advertiser`.
+    DimAdvertiser, "dim_advertiser", AdvertiserRow { advertiser_id, name }
+    /// `dim_creative`.
+    DimCreative, "dim_creative", CreativeRow { creative_id, name, format }
+    /// `dim_site`.
+    DimSite, "dim_site", SiteRow { site, name, category }
 }
 
 /// `rejects`: each upsert is a row of its own.

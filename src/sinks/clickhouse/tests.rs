@@ -40,6 +40,9 @@ fn rows_have_the_columns_of_the_schema() {
         ("quality_minute", columns::<QualityMinuteRow>()),
         ("conversion_paths", columns::<ConversionPathRow>()),
         ("dim_campaign", columns::<CampaignRow>()),
+        ("dim_advertiser", columns::<AdvertiserRow>()),
+        ("dim_creative", columns::<CreativeRow>()),
+        ("dim_site", columns::<SiteRow>()),
         ("rejects", columns::<RejectRow>()),
         ("frontier", columns::<FrontierRow>()),
     ] {

@@ -13,6 +13,7 @@ use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::{Day, Epoch, EventTime, Hour, Minute};
 
 use super::tables::{self, Table};
+use crate::formats::dimension::{Attributes, DIMENSIONS};
 use crate::formats::reject::{self, Position};
 
 /// A key and its state; without one the key is gone.
@@ -51,19 +52,10 @@ pub struct Upserts {
     pub quality_minute: Vec<Upsert<(Minute, Feed), [i64; 14]>>,
     /// `conversion_paths`: the path in order.
     pub conversion_paths: Vec<Upsert<Id, Arc<[PathStep]>>>,
-    /// `dim_campaign`.
-    pub campaigns: Vec<Upsert<Name, Campaign>>,
+    /// What ids stand for, by [`Dimension`](crate::formats::dimension::Dimension).
+    pub dimensions: [Vec<Upsert<Name, Attributes>>; DIMENSIONS],
     /// `rejects`.
     pub rejects: Vec<Upsert<Reject, ()>>,
-}
-
-/// What the lookups say of a campaign.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Campaign {
-    /// Whose it is.
-    pub advertiser: Name,
-    /// What people call it; may be empty.
-    pub name: String,
 }
 
 /// A reject on its way to the `rejects` table.
@@ -120,7 +112,8 @@ impl Upserts {
         self.supply_hour.append(&mut other.supply_hour);
         self.quality_minute.append(&mut other.quality_minute);
         self.conversion_paths.append(&mut other.conversion_paths);
-        self.campaigns.append(&mut other.campaigns);
+        let pairs = self.dimensions.iter_mut().zip(&mut other.dimensions);
+        pairs.for_each(|(rows, more)| rows.append(more));
         self.rejects.append(&mut other.rejects);
     }
 
@@ -140,7 +133,7 @@ impl Upserts {
             keep_last(&mut self.supply_hour);
             keep_last(&mut self.quality_minute);
             keep_last(&mut self.conversion_paths);
-            keep_last(&mut self.campaigns);
+            self.dimensions.iter_mut().for_each(keep_last);
             // A record is rejected once.
         }
     }
@@ -156,7 +149,7 @@ impl Upserts {
             supply_hour: Vec::new(),
             quality_minute: Vec::new(),
             conversion_paths: Vec::new(),
-            campaigns: Vec::new(),
+            dimensions: Default::default(),
             rejects: Vec::new(),
         }
     }
@@ -170,7 +163,7 @@ impl Upserts {
             + self.supply_hour.len()
             + self.quality_minute.len()
             + self.conversion_paths.len()
-            + self.campaigns.len()
+            + self.dimensions.iter().map(Vec::len).sum::<usize>()
             + self.rejects.len()
     }
 
@@ -191,7 +184,7 @@ impl Upserts {
             + all::<tables::SupplyHour>(&self.supply_hour)
             + all::<tables::QualityMinute>(&self.quality_minute)
             + all::<tables::ConversionPaths>(&self.conversion_paths)
-            + all::<tables::DimCampaign>(&self.campaigns)
+            + self.dimensions.iter().map(|rows| all::<tables::DimCampaign>(rows)).sum::<usize>()
             + all::<tables::Rejects>(&self.rejects)
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::Feed;
 use rdkafka::Message;
 
@@ -13,6 +12,7 @@ use super::registry::{Answer, Registry};
 use crate::config::{Encoding, FeedTopic, LookupTopic};
 use crate::formats::avro::{DatumDecoder, WriterSchema};
 use crate::formats::layout::Layout;
+use crate::formats::lookup::Entry;
 use crate::formats::text::TextDecoder;
 use crate::formats::{Batch, Origin, Position, Reject};
 use crate::names::SharedNames;
@@ -97,7 +97,7 @@ impl MessageDecoder {
     }
 
     /// Takes a row of a lookup table in that was read before.
-    pub fn restore(&mut self, key: &[u8], row: LookupRow) {
+    pub fn restore(&mut self, key: &[u8], row: Entry) {
         if let Kind::Lookup(rows) = &mut self.kind {
             rows.restore(key, row);
         }

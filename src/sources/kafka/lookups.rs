@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dataflows::model::lookups::LookupRow;
-
 use crate::config::LookupTopic;
-use crate::formats::lookup::{BadRow, RowFormat, Table};
+use crate::formats::lookup::{BadRow, Entry, RowFormat, Table};
 use crate::formats::reject::payload;
 use crate::formats::{Batch, DecodeError, LookupFault, Origin, Position, RowChange};
 use crate::names::SharedNames;
@@ -18,7 +16,7 @@ pub struct LookupRows {
     table: Table,
     format: RowFormat,
     names: SharedNames,
-    rows: HashMap<Box<[u8]>, LookupRow>,
+    rows: HashMap<Box<[u8]>, Entry>,
 }
 
 impl LookupRows {
@@ -28,7 +26,7 @@ impl LookupRows {
     }
 
     /// Takes a row in that was read before.
-    pub fn restore(&mut self, key: &[u8], row: LookupRow) {
+    pub fn restore(&mut self, key: &[u8], row: Entry) {
         self.rows.insert(key.into(), row);
     }
 
@@ -56,17 +54,27 @@ impl LookupRows {
                 return Ok(());
             }
         };
-        let before = match row {
+        let before = match row.clone() {
             Some(row) => self.rows.insert(key.into(), row),
             None => self.rows.remove(key),
         };
-        if before != row {
-            if let Position::Message { partition, .. } = position {
-                let topic = Arc::clone(topic);
-                batch.rows.push(RowChange { topic, partition, key: key.into(), row });
-            }
-            batch.lookups.extend(before.map(|row| (row, -1)));
-            batch.lookups.extend(row.map(|row| (row, 1)));
+        if before == row {
+            return Ok(());
+        }
+        if let Position::Message { partition, .. } = position {
+            let (topic, row) = (Arc::clone(topic), row.clone());
+            batch.rows.push(RowChange { topic, partition, key: key.into(), row });
+        }
+        let split = |entry: Option<Entry>| entry.map_or((None, None), |entry| (entry.rule, entry.dimension));
+        let ((rule_before, name_before), (rule, name)) = (split(before), split(row));
+        if rule_before != rule {
+            batch.lookups.extend(rule_before.map(|row| (row, -1)));
+            batch.lookups.extend(rule.map(|row| (row, 1)));
+        }
+        if name_before != name {
+            // The new row of the same id comes behind, and counts.
+            batch.dimensions.extend(name_before.map(|row| (row.dimension, row.id, None)));
+            batch.dimensions.extend(name.map(|row| (row.dimension, row.id, Some(row.attributes))));
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataflows::model::lookups::LookupRow;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -19,6 +18,7 @@ use super::status::{SourceState, Status};
 use crate::bindings::{Positions, Range, TopicPartition};
 use crate::config::KafkaConfig;
 use crate::formats::Batch;
+use crate::formats::lookup::Entry;
 use crate::names::SharedNames;
 
 /// How many messages of one partition are taken before another has its turn.
@@ -113,9 +113,11 @@ impl KafkaSource {
     }
 
     /// Takes a row of a lookup topic in that was read before this start.
-    pub fn restore(&mut self, topic: &str, key: &[u8], row: LookupRow) {
+    pub fn restore(&mut self, topic: &str, key: &[u8], row: Entry) {
         let decoder = self.decoders.iter_mut().find(|decoder| **decoder.topic() == *topic);
-        decoder.into_iter().for_each(|decoder| decoder.restore(key, row));
+        if let Some(decoder) = decoder {
+            decoder.restore(key, row);
+        }
     }
 
     /// Takes what is buffered, up to the budget, and returns what was taken: a range per partition,
