@@ -25,8 +25,9 @@ mod writer;
 pub use error::CheckpointError;
 pub use fed::{Fed, Records};
 pub use manifest::{HeldRows, Manifest};
-pub use records::RejectCount;
+pub use records::{Record, RejectCount};
 pub use recovery::Recovery;
+pub use segment::{Damage, Listed, LoadFault, Segment, SegmentWriter};
 pub use store::Store;
 pub use writer::{Checkpointer, Plan};
 
