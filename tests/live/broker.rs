@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use advertisex::sinks::clickhouse::ClickHouse;
 
-use crate::golden::golden;
+use crate::golden::{golden, stage};
 use crate::server::{self, rows};
 use crate::stage::{Stage, kafka};
 
@@ -17,13 +17,6 @@ fn impression(number: i64) -> Vec<u8> {
         r#"{{"impression_id":"i{number}","auction_id":"a{number}","timestamp":{ts},"user_id":"u","campaign_id":"c1","win_price_cpm":1}}"#
     )
     .into_bytes()
-}
-
-fn stage() -> Option<(services::Kafka, Stage)> {
-    let server = server::shared()?;
-    let kafka = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default()))?;
-    let stage = Stage::set(&kafka, server::config(server), &golden("raw"));
-    Some((kafka, stage))
 }
 
 fn quality(stage: &Stage) -> Vec<String> {

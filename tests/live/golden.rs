@@ -14,6 +14,14 @@ pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
+/// A stage for the golden feeds, where there are services; the broker lives as long as it.
+pub fn stage() -> Option<(services::Kafka, Stage)> {
+    let server = server::shared()?;
+    let kafka = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default()))?;
+    let stage = Stage::set(&kafka, server::config(server), &golden("raw"));
+    Some((kafka, stage))
+}
+
 /// All tables but the one that counts duplicates, of which there are more.
 fn check(stage: &Stage) {
     for (table, keys) in [
@@ -30,11 +38,7 @@ fn check(stage: &Stage) {
 
 #[test]
 fn a_run_goes_on_from_its_checkpoint_with_other_workers_when_kafka_has_forgotten() {
-    let Some(server) = server::shared() else { return };
-    let Some(kafka) = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default())) else {
-        return;
-    };
-    let stage = Stage::set(&kafka, server::config(server), &golden("raw"));
+    let Some((_kafka, stage)) = stage() else { return };
     stage.produce_campaigns(&golden("campaigns.csv"));
     for (piece, workers) in [2, 3, 1, 2].into_iter().enumerate() {
         stage.produce_piece(piece, 4, Duration::ZERO);
@@ -48,11 +52,7 @@ fn a_run_goes_on_from_its_checkpoint_with_other_workers_when_kafka_has_forgotten
 
 #[test]
 fn the_golden_day_through_kafka_is_exact_and_stays_so_over_a_restart() {
-    let Some(server) = server::shared() else { return };
-    let Some(kafka) = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default())) else {
-        return;
-    };
-    let mut stage = Stage::set(&kafka, server::config(server), &golden("raw"));
+    let Some((_kafka, mut stage)) = stage() else { return };
     // Producers repeat themselves, and nothing arrives in order.
     stage.disturb(&mut StdRng::seed_from_u64(1), 0.05);
     stage.produce_campaigns(&golden("campaigns.csv"));
@@ -81,11 +81,7 @@ fn names(stage: &Stage) -> Vec<String> {
 
 #[test]
 fn what_ids_stand_for_is_published_changed_and_withdrawn() {
-    let Some(server) = server::shared() else { return };
-    let Some(kafka) = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default())) else {
-        return;
-    };
-    let stage = Stage::set(&kafka, server::config(server), &golden("raw"));
+    let Some((_kafka, stage)) = stage() else { return };
     stage.put_row("campaigns", "c1", Some("c1,adv1,\"Spring, early\""));
     stage.put_row("campaigns", "c2", Some("c2,adv1"));
     stage.put_row("advertisers", "adv1", Some("adv1,Acme"));

@@ -6,17 +6,12 @@ use std::time::Duration;
 
 use advertisex::sinks::clickhouse::ClickHouse;
 
-use crate::golden::golden;
-use crate::server::{self, rows};
-use crate::stage::{Stage, kafka};
+use crate::golden::{golden, stage};
+use crate::server::rows;
 
 #[test]
 fn rejects_are_told_everywhere_and_a_corrected_record_counts() {
-    let Some(server) = server::shared() else { return };
-    let Some(kafka) = kafka(services::Kafka::given_or_start(&services::KafkaSettings::default())) else {
-        return;
-    };
-    let stage = Stage::set(&kafka, server::config(server), &golden("raw"));
+    let Some((_kafka, stage)) = stage() else { return };
     stage.produce_campaigns(&golden("campaigns.csv"));
     stage.produce(1, Duration::ZERO);
     stage.run_until_idle();
