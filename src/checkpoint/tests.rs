@@ -217,6 +217,29 @@ fn nothing_is_written_before_all_workers_are_ready() {
     assert_eq!(Recovery::find(&store, JOB, "").expect("a checkpoint").manifest.epoch, 0);
 }
 
+#[test]
+fn checkpoints_are_written_while_records_keep_coming() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (run, _, store) = start(dir.path(), "one").expect("starts");
+    run.checkpointer.ready();
+    let began = Instant::now();
+    for epoch in 1.. {
+        assert!(began.elapsed() < PATIENCE, "no checkpoint");
+        run.feed(epoch);
+        run.checkpointer.published(epoch);
+        std::thread::sleep(Duration::from_millis(1));
+        let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+        let written = recovery.manifest.epoch;
+        if written > 5 {
+            run.checkpointer.stop();
+            let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+            assert_eq!(recovery.manifest.epoch, epoch);
+            assert_eq!(held(&store, &recovery).expect("sound"), expected(1..=epoch));
+            return;
+        }
+    }
+}
+
 /// A checkpoint of one epoch, and the names of its objects.
 fn small(dir: &std::path::Path) -> (Arc<Store>, Vec<String>) {
     let (run, _, store) = start(dir, "one").expect("starts");

@@ -1,7 +1,7 @@
 //! Writes checkpoints, beside the dataflow.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,7 +129,7 @@ impl Checkpointer {
 
     /// Says that everything up to `epoch` is published.
     pub fn published(&self, epoch: Epoch) {
-        self.state.published.fetch_max(epoch, Relaxed);
+        self.state.published.fetch_max(epoch, Release);
     }
 
     /// Bindings up to this epoch are not needed any more.
@@ -182,20 +182,15 @@ struct Draft {
 
 impl Writer {
     fn run(mut self, receiver: &Receiver<Message>) {
-        loop {
-            let over = match receiver.recv_timeout(TICK) {
-                Ok(Message::Fed(fed)) => {
-                    self.pending.entry(fed.epoch).or_default().push(fed);
-                    continue;
-                }
-                Ok(Message::Ready) => {
-                    self.ready += 1;
-                    continue;
-                }
-                Err(RecvTimeoutError::Timeout) => false,
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => true,
-            };
-            if let Err(error) = self.write_if_due(over) {
+        let mut over = false;
+        while !over {
+            // Read before what has been handed over is taken in: all of those epochs is among it.
+            let mut published = self.state.published.load(Acquire);
+            over = self.take(receiver);
+            if over {
+                published = self.state.published.load(Acquire);
+            }
+            if let Err(error) = self.write_if_due(published, over) {
                 if !error.may_pass() {
                     *self.state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     return;
@@ -203,20 +198,31 @@ impl Writer {
                 tracing::warn!("{error}; trying again until it can be");
                 self.last = Instant::now();
             }
-            if over {
-                return;
-            }
         }
     }
 
-    fn write_if_due(&mut self, over: bool) -> Result<(), CheckpointError> {
+    /// Waits a moment for messages and takes all there are. True once the run is over.
+    fn take(&mut self, receiver: &Receiver<Message>) -> bool {
+        let mut message = receiver.recv_timeout(TICK);
+        loop {
+            match message {
+                Ok(Message::Fed(fed)) => self.pending.entry(fed.epoch).or_default().push(fed),
+                Ok(Message::Ready) => self.ready += 1,
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+            message = receiver.recv_timeout(Duration::ZERO);
+        }
+    }
+
+    fn write_if_due(&mut self, published: Epoch, over: bool) -> Result<(), CheckpointError> {
         let full = self.state.waiting.load(Relaxed) >= self.plan.segment_bytes_max;
         let due = over || self.last.elapsed() >= self.plan.interval || (full && self.draft.is_none());
         if self.ready < self.plan.workers || !due {
             return Ok(());
         }
         if self.draft.is_none() {
-            self.draft = self.begin()?;
+            self.draft = self.begin(published)?;
         }
         self.last = Instant::now();
         let Some(draft) = &self.draft else { return Ok(()) };
@@ -240,9 +246,8 @@ impl Writer {
         self.remove(&oldest)
     }
 
-    /// A checkpoint of everything that is published, unless the last one is.
-    fn begin(&mut self) -> Result<Option<Draft>, CheckpointError> {
-        let epoch = self.state.published.load(Relaxed);
+    /// A checkpoint of everything up to `epoch`, unless the last one is.
+    fn begin(&mut self, epoch: Epoch) -> Result<Option<Draft>, CheckpointError> {
         let rest = self.pending.split_off(&(epoch + 1));
         let fed = std::mem::replace(&mut self.pending, rest);
         if fed.is_empty() {
@@ -306,20 +311,23 @@ impl Writer {
             if chosen.len() < FAN {
                 break;
             }
-            let mut merged = SegmentWriter::new(&self.current.job);
+            // All is read before anything is changed: what can't be read leaves everything as it was.
+            let mut merged = vec![SegmentWriter::new(&self.current.job)];
             for listed in &chosen {
                 let fresh = draft.objects.iter().find(|(name, _)| *name == listed.name);
                 let segment = match fresh {
                     Some((_, bytes)) => recovery::verify(&self.store, &self.current.job, listed, bytes)?,
                     None => recovery::open(&self.store, &self.current.job, listed)?,
                 };
-                if merged.len() as u64 + listed.bytes > 2 * size_max {
-                    let full = std::mem::replace(&mut merged, SegmentWriter::new(&self.current.job));
-                    self.add_segment(draft, full, level + 1);
+                let is_full = |last: &SegmentWriter| {
+                    last.len() as u64 + listed.bytes > 2 * size_max && !last.is_empty()
+                };
+                if merged.last().is_some_and(is_full) {
+                    merged.push(SegmentWriter::new(&self.current.job));
                 }
-                merged.add_segment(&segment);
+                merged.iter_mut().last().into_iter().for_each(|last| last.add_segment(&segment));
             }
-            self.add_segment(draft, merged, level + 1);
+            merged.into_iter().for_each(|merged| self.add_segment(draft, merged, level + 1));
             let merged = |name: &str| chosen.iter().any(|listed| listed.name == name);
             draft.manifest.segments.retain(|listed| !merged(&listed.name));
             draft.objects.retain(|(name, _)| !merged(name));
