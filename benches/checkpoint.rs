@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use advertisex::checkpoint::{
-    Checkpointer, Fed, Plan as CheckpointPlan, Record, Records, Recovery, RejectCount, Segment,
-    SegmentWriter, Store,
+    Checkpointer, Fed, Plan as CheckpointPlan, Record, Records, Recovery, RejectCount, Segment, SegmentWriter,
 };
 use advertisex::config::Config;
 use advertisex::formats::Batch;
@@ -21,6 +20,7 @@ use advertisex::names::{Names, SharedNames};
 use advertisex::runtime::job::Job;
 use advertisex::sources::files::{SplitReader, discover, plan};
 use advertisex::sources::lookups;
+use advertisex::store::Store;
 use clap::Parser;
 use columnar::bytes::indexed;
 use columnar::{Borrow, BorrowedOf, Columnar, FromBytes, Index, Len, Push};
@@ -220,7 +220,7 @@ fn main() -> Outcome<()> {
     let args = Args::parse();
     let (dir, names) = (TempDir::new()?, Arc::new(Names::recording()));
     let (epochs, lookups) = traffic(args.auctions, &names)?;
-    let store = Arc::new(Store::directory(dir.path().join("checkpoint"))?);
+    let store = Arc::new(Store::directory(&dir.path().join("checkpoint"))?);
     let mut report = String::new();
     record(&epochs, &store, &names, &mut report)?;
     recover(&store, lookups, args.workers, &mut report)?;

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
+use dataflows::model::time::Epoch;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::error::{BindingsError, Invalid};
 
 const MAGIC: &[u8; 8] = b"ADXBIND\n";
-const VERSION: u32 = 1;
+/// 2: the header says what was forgotten.
+const VERSION: u32 = 2;
 
-/// Magic, version, four zeros, the job's fingerprint, a checksum of all this.
-pub const HEADER_BYTES: usize = 32;
+/// Magic, version, four zeros, the job's fingerprint, the epoch forgotten last, a checksum of all this.
+pub const HEADER_BYTES: usize = 40;
+const HEADER_BODY: usize = HEADER_BYTES - CHECKSUM;
 
 /// Length and its check.
 const HEAD: usize = 8;
@@ -20,13 +23,16 @@ const PAYLOAD_MAX: usize = 16 << 20;
 /// What the log of a job starts with.
 #[derive(Copy, Clone, Debug)]
 pub struct Header {
-    fingerprint: u64,
+    /// Tells jobs apart.
+    pub fingerprint: u64,
+    /// Records of epochs up to this one may be missing.
+    pub forgotten: Epoch,
 }
 
 impl Header {
-    /// The header of a job's log.
-    pub fn new(job: &str) -> Self {
-        Self { fingerprint: xxh3_64(job.as_bytes()) }
+    /// The header of a job's log which has forgotten the epochs up to this one.
+    pub fn new(job: &str, forgotten: Epoch) -> Self {
+        Self { fingerprint: xxh3_64(job.as_bytes()), forgotten }
     }
 
     /// As written.
@@ -35,8 +41,9 @@ impl Header {
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.fingerprint.to_le_bytes());
-        let checksum = xxh3_64(&bytes[..24]);
-        bytes[24..].copy_from_slice(&checksum.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.forgotten.to_le_bytes());
+        let checksum = xxh3_64(&bytes[..HEADER_BODY]);
+        bytes[HEADER_BODY..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -45,21 +52,26 @@ impl Header {
         xxh3_64(&self.bytes())
     }
 
-    /// Checks the header of `log`.
-    pub fn check(&self, log: &[u8], job: &str, path: &Path) -> Result<(), BindingsError> {
+    /// Reads the header of `log`, which must be of `job`.
+    pub fn read(log: &[u8], job: &str, path: &Path) -> Result<Self, BindingsError> {
         let path = || path.to_owned();
-        let sound = log.starts_with(MAGIC)
-            && log.get(..24).is_some_and(|head| Some(xxh3_64(head)) == long_at(log, 24));
-        let Some(found) = int_at(log, 8).filter(|_| sound) else {
+        let sound = |body| log.get(..body).is_some_and(|head| Some(xxh3_64(head)) == long_at(log, body));
+        let Some(found) = int_at(log, 8).filter(|_| log.starts_with(MAGIC)) else {
             return Err(BindingsError::NotALog { path: path() });
         };
+        // That of version 1 was shorter; of others nothing is known.
+        let body = if found == 1 { 24 } else { HEADER_BODY };
+        if !sound(body) {
+            return Err(BindingsError::NotALog { path: path() });
+        }
         if found != VERSION {
             return Err(BindingsError::Version { path: path(), found, expected: VERSION });
         }
-        if log[..HEADER_BYTES] != self.bytes() {
+        let header = Self::new(job, long_at(log, 24).unwrap_or_default());
+        if !log.starts_with(&header.bytes()) {
             return Err(BindingsError::OtherJob { path: path(), job: job.to_owned() });
         }
-        Ok(())
+        Ok(header)
     }
 }
 

@@ -3,7 +3,7 @@
 //! epochs after a crash, so the same rows come out with the same versions.
 //!
 //! ```text
-//! header            magic ─ version ─ job ─ checksum
+//! header            magic ─ version ─ job ─ epoch forgotten last ─ checksum
 //! a record per epoch  [length, its check] [epoch, new topics, ranges] [checksum]
 //!                                                     seeded by the checksum before ┘
 //! ```
@@ -101,14 +101,13 @@ impl Bindings {
         let path = dir.join(FILE);
         let fail = |source| BindingsError::Io { path: path.clone(), source };
         let lock = lock(&dir.join(LOCK))?;
-        let header = Header::new(job);
         if !path.try_exists().map_err(fail)? {
-            replace(dir, &path, &header.bytes()).map_err(fail)?;
+            replace(dir, &path, &Header::new(job, 0).bytes()).map_err(fail)?;
         }
         let mut file = OpenOptions::new().read(true).append(true).open(&path).map_err(fail)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(fail)?;
-        header.check(&bytes, job, &path)?;
+        let header = Header::read(&bytes, job, &path)?;
         let Log { bindings, ledger, chain, end } = Log::parse(&bytes, header, &path)?;
         if end < bytes.len() {
             cut(&file, end).map_err(fail)?;
@@ -164,10 +163,14 @@ impl Bindings {
         let bytes = std::fs::read(&self.path).map_err(fail)?;
         let mut read = Log::parse(&bytes, self.header, &self.path)?;
         let last = self.ledger.last_epoch();
-        read.bindings.retain(|binding| binding.epoch > through || Some(binding.epoch) == last);
+        let stays = |binding: &Binding| binding.epoch > through || Some(binding.epoch) == last;
+        let forgotten = read.bindings.iter().rfind(|binding| !stays(binding)).map(|binding| binding.epoch);
+        read.bindings.retain(stays);
 
-        let (mut ledger, mut chain) = (Ledger::default(), self.header.seed());
-        let mut bytes = self.header.bytes().to_vec();
+        let forgotten = forgotten.unwrap_or(self.header.forgotten);
+        let header = Header { forgotten, ..self.header };
+        let (mut ledger, mut chain) = (Ledger::default(), header.seed());
+        let mut bytes = header.bytes().to_vec();
         for binding in &read.bindings {
             let payload = record::encode(binding, &mut ledger);
             let (frame, checksum) = frame::write(&payload, chain).map_err(BindingsError::Invalid)?;
@@ -178,7 +181,7 @@ impl Bindings {
         let dir = self.path.parent().unwrap_or(Path::new("."));
         replace(dir, &self.path, &bytes).map_err(fail)?;
         self.file = OpenOptions::new().read(true).append(true).open(&self.path).map_err(fail)?;
-        (self.ledger, self.chain) = (ledger, chain);
+        (self.ledger, self.chain, self.header) = (ledger, chain, header);
         self.forget_from = FORGET_FROM + 2 * bytes.len() as u64;
         Ok(())
     }
@@ -186,6 +189,12 @@ impl Bindings {
     /// For each partition that was ever bound, the offset of the next message to read.
     pub fn positions(&self) -> Positions {
         self.ledger.positions()
+    }
+
+    /// Bindings of epochs up to this one may have been forgotten; all behind it are there. A checkpoint
+    /// that ends before can't be continued.
+    pub fn forgotten(&self) -> Epoch {
+        self.header.forgotten
     }
 
     /// The last epoch bound.

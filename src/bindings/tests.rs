@@ -1,3 +1,5 @@
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::*;
 
 const JOB: &str = "main";
@@ -133,11 +135,17 @@ fn the_log_of_another_job_or_version_is_refused() {
     let (dir, mut bytes, _) = written();
     let error = Bindings::open(dir.path(), "other").expect_err("refused");
     assert!(matches!(error, BindingsError::OtherJob { .. }), "{error}");
-    bytes[8] = 9;
-    let checksum = xxhash_rust::xxh3::xxh3_64(&bytes[..24]);
-    bytes[24..32].copy_from_slice(&checksum.to_le_bytes());
-    let error = reread(dir.path(), &bytes).expect_err("refused");
-    assert!(matches!(error, BindingsError::Version { found: 9, .. }), "{error}");
+    // Version 1 had a shorter header.
+    for (version, body) in [(1, 24), (9, HEADER_BYTES - 8)] {
+        bytes[8] = version;
+        let checksum = xxh3_64(&bytes[..body]);
+        bytes[body..body + 8].copy_from_slice(&checksum.to_le_bytes());
+        let error = reread(dir.path(), &bytes).expect_err("refused");
+        assert!(
+            matches!(error, BindingsError::Version { found, .. } if found == u32::from(version)),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -183,10 +191,14 @@ fn what_a_checkpoint_holds_is_forgotten_and_the_rest_goes_on() {
         let (dir, ..) = written();
         let (mut log, _) = Bindings::open(dir.path(), JOB).expect("opens");
         log.forget(all[kept].epoch).expect("forgets");
+        // The last one stays, so it is not forgotten.
+        let forgotten = all[kept.min(all.len() - 2)].epoch;
+        assert_eq!(log.forgotten(), forgotten);
         drop(log);
         let (mut log, held) = Bindings::open(dir.path(), JOB).expect("opens");
         assert_eq!(held, all[(kept + 1).min(all.len() - 1)..], "the last one stays");
-        log.forget(0).expect("too small again");
+        log.forget(0).expect("nothing to forget");
+        assert_eq!(log.forgotten(), forgotten);
         drop(log);
         assert_eq!(read(dir.path()).expect("sound"), held);
     }

@@ -1,33 +1,20 @@
 //! Why a checkpoint can't be written or read.
 
-use std::path::PathBuf;
-
 use super::segment::Damage;
 use crate::names::Collision;
+use crate::store::StoreError;
 
 /// Why a checkpoint can't be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The directory.
-    #[error("can't make the checkpoint directory {}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The object store.
-    #[error("the checkpoint in {place} can't be read or written: {source}")]
-    Store {
-        /// Where.
-        place: String,
-        /// Why.
-        source: object_store::Error,
-    },
+    /// Where it lies.
+    #[error("checkpoint: {0}")]
+    Store(#[from] StoreError),
     /// An object isn't what was written.
     #[error(
-        "{name} of the checkpoint in {place} is damaged at byte {}: {}; restore it from a copy, or \
-         remove the checkpoint and start anew from Kafka", damage.at, damage.what
+        "{name} of the checkpoint in {place} is damaged at byte {}: {}; restore it from a copy; \
+         without one, start anew from Kafka with an empty state directory and checkpoint, another job name and \
+         another database", damage.at, damage.what
     )]
     Damaged {
         /// Where.
@@ -79,6 +66,6 @@ pub enum CheckpointError {
 impl CheckpointError {
     /// Whether another attempt can succeed.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Store { .. } | Self::Directory { .. })
+        matches!(self, Self::Store(error) if error.may_pass())
     }
 }

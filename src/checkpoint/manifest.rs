@@ -14,9 +14,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::CheckpointError;
 use super::segment::{Damage, Listed};
-use super::store::Store;
 use crate::bindings::{Positions, TopicPartition};
 use crate::formats::lookup::Entry;
+use crate::store::Store;
 
 const VERSION: u32 = 1;
 const PREFIX: &str = "manifest-";
@@ -155,7 +155,7 @@ pub fn write_rows(rows: &HeldRows, name: String) -> (Vec<u8>, Listed) {
 /// # Errors
 /// See [`CheckpointError`].
 pub fn read_rows(store: &Store, listed: &Listed) -> Result<HeldRows, CheckpointError> {
-    let bytes = store.read(&listed.name)?;
+    let bytes = super::recovery::read(store, &listed.name)?;
     let damaged = |damage| damaged(store, &listed.name, damage);
     if xxh3_64(&bytes) != listed.checksum {
         return Err(damaged(Damage { at: 0, what: "its checksum is not the one in the manifest" }));

@@ -19,7 +19,6 @@ mod raw;
 mod records;
 mod recovery;
 mod segment;
-mod store;
 mod writer;
 
 pub use error::CheckpointError;
@@ -28,8 +27,9 @@ pub use manifest::{HeldRows, Manifest};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;
 pub use segment::{Damage, Listed, LoadFault, Segment, SegmentWriter};
-pub use store::Store;
 pub use writer::{Checkpointer, Plan};
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

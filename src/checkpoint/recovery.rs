@@ -6,9 +6,9 @@ use super::error::CheckpointError;
 use super::manifest::{self, HeldRows, Manifest, damaged, read_rows};
 use super::records::RejectCount;
 use super::segment::{Damage, Listed, LoadFault, Segment};
-use super::store::Store;
 use crate::formats::Batch;
 use crate::names::Names;
+use crate::store::{Store, StoreError};
 
 /// A checkpoint, to be read by the workers together.
 pub struct Recovery {
@@ -23,8 +23,9 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// The last checkpoint of `job`; an empty one when there is none. A damaged manifest is passed
-    /// over with a warning: whether the one before will do is for the binding log to tell.
+    /// The last checkpoint of `job`; an empty one when there is none. A damaged one, that is one whose
+    /// manifest or one of the objects that only it names isn't what was written, is passed over with a
+    /// warning: whether the one before will do is for the binding log to tell.
     ///
     /// # Errors
     /// See [`CheckpointError`].
@@ -32,13 +33,14 @@ impl Recovery {
         let mut numbers = manifest::numbers(store)?;
         let (mut manifest, latest) = (None, numbers.last().copied().unwrap_or(0));
         while let Some(number) = numbers.pop() {
-            match Manifest::read(store, number, job) {
+            let before = numbers.last().copied();
+            match Manifest::read(store, number, job).and_then(|found| verify_new(store, found, before)) {
                 Ok(found) => {
                     manifest = Some(found);
                     break;
                 }
                 Err(error @ CheckpointError::Damaged { .. }) if !numbers.is_empty() => {
-                    tracing::warn!("{error}; trying the manifest before");
+                    tracing::warn!("{error}; trying the checkpoint before");
                 }
                 Err(error) => return Err(error),
             }
@@ -84,9 +86,29 @@ impl Recovery {
     }
 }
 
+/// Verifies what a manifest names and the one before, if there is one, doesn't: that one does without
+/// it. What both name is verified as it is read; were it damaged, the one before would not help.
+fn verify_new(store: &Store, found: Manifest, before: Option<u64>) -> Result<Manifest, CheckpointError> {
+    let Some(Ok(before)) = before.map(|before| Manifest::read(store, before, &found.job)) else {
+        return Ok(found);
+    };
+    let is_new = |listed: &&Listed| before.objects().all(|name| name != listed.name);
+    found.segments.iter().filter(is_new).try_for_each(|listed| open(store, &found.job, listed).map(drop))?;
+    found.lookups.iter().filter(is_new).try_for_each(|listed| read_rows(store, listed).map(drop))?;
+    Ok(found)
+}
+
 /// Reads a segment and verifies it.
 pub fn open(store: &Store, job: &str, listed: &Listed) -> Result<Segment, CheckpointError> {
-    verify(store, job, listed, &store.read(&listed.name)?)
+    verify(store, job, listed, &read(store, &listed.name)?)
+}
+
+/// Reads an object that a manifest names.
+pub fn read(store: &Store, name: &str) -> Result<Vec<u8>, CheckpointError> {
+    store.read(name).map_err(|error| match error {
+        StoreError::Missing { .. } => damaged(store, name, Damage { at: 0, what: "it is missing" }),
+        error => error.into(),
+    })
 }
 
 /// Verifies a segment that was read, or is still to be written.

@@ -15,10 +15,10 @@ use super::fed::{Fed, Records};
 use super::manifest::{self, HeldRows, Manifest, write_rows};
 use super::recovery::{self, Recovery};
 use super::segment::{Listed, SegmentWriter};
-use super::store::{Created, Store};
 use crate::bindings::{Positions, TopicPartition};
 use crate::formats::RowChange;
 use crate::names::SharedNames;
+use crate::store::{Created, Store, StoreError};
 
 /// How often the writer looks whether a checkpoint is due.
 const TICK: Duration = Duration::from_millis(50);
@@ -79,6 +79,7 @@ impl Checkpointer {
         names: SharedNames,
         plan: Plan,
     ) -> Result<Self, CheckpointError> {
+        store.check_create(run)?;
         let before = recovery.manifest.clone();
         let mut claim = before.clone();
         (claim.run, claim.number) = (run.to_owned(), recovery.latest + 1);
@@ -341,7 +342,8 @@ impl Writer {
             [&self.before, &self.current].iter().any(|kept| kept.objects().any(|kept| kept == *name))
         };
         self.store.remove(&manifest::name(oldest.number))?;
-        oldest.objects().filter(|name| !needed(name)).try_for_each(|name| self.store.remove(name))
+        oldest.objects().filter(|name| !needed(name)).try_for_each(|name| self.store.remove(name))?;
+        Ok(())
     }
 }
 
@@ -349,13 +351,23 @@ impl Writer {
 fn publish(store: &Store, manifest: &Manifest) -> Result<(), CheckpointError> {
     let name = manifest::name(manifest.number);
     let fenced = |number| CheckpointError::Fenced { place: store.place().to_owned(), number };
-    // A request that seemed to fail may have been carried out.
-    if store.create(&name, manifest.bytes())? == Created::Taken && store.read(&name)? != manifest.bytes() {
-        return Err(fenced(manifest.number));
+    let mut gone = None;
+    if store.create(&name, manifest.bytes())? == Created::Taken {
+        match store.read(&name) {
+            // A request that seemed to fail may have been carried out.
+            Ok(found) if found == manifest.bytes() => {}
+            Ok(_) => return Err(fenced(manifest.number)),
+            Err(error @ StoreError::Missing { .. }) => gone = Some(error),
+            Err(error) => return Err(error.into()),
+        }
     }
     // Who took this number may have removed it since, but then has written greater ones.
     let newest = manifest::numbers(store)?.last().copied().unwrap_or(0);
-    if newest > manifest.number { Err(fenced(newest)) } else { Ok(()) }
+    if newest > manifest.number {
+        Err(fenced(newest))
+    } else {
+        gone.map_or(Ok(()), |error| Err(error.into()))
+    }
 }
 
 /// Removes what none of these manifests needs: what earlier runs had begun.
@@ -364,5 +376,6 @@ fn remove_garbage(store: &Store, kept: &[&Manifest]) -> Result<(), CheckpointErr
         let listed = kept.iter().flat_map(|manifest| manifest.objects()).any(|kept| kept == name);
         listed || kept.iter().any(|kept| manifest::name(kept.number) == name)
     };
-    store.names()?.iter().filter(|name| !is_kept(name)).try_for_each(|name| store.remove(name))
+    store.names()?.iter().filter(|name| !is_kept(name)).try_for_each(|name| store.remove(name))?;
+    Ok(())
 }

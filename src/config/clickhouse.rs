@@ -141,7 +141,7 @@ pub(super) fn validate(raw: raw::ClickHouse) -> Result<ClickHouseConfig, Wrong> 
 
 /// Nothing but a scheme, a host, a port and a path: what else may stand in a URL would be shown
 /// in errors.
-fn is_server(url: &str) -> bool {
+pub(super) fn is_server(url: &str) -> bool {
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     host.is_some_and(|host| {
         let strange = |c: char| matches!(c, '@' | '?' | '#') || c.is_whitespace() || c.is_control();

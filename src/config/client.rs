@@ -108,8 +108,10 @@ fn is_secret(name: &str) -> bool {
 
 /// Hides the secrets that a file holds in clear; a `${NAME}` stays as it is.
 pub fn mask(all: &mut toml::Table) {
-    if let Some(toml::Value::Table(kafka)) = all.get_mut("kafka") {
-        mask_in(kafka, "");
+    for section in ["kafka", "s3"] {
+        if let Some(toml::Value::Table(section)) = all.get_mut(section) {
+            mask_in(section, "");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod client;
 mod kafka;
 mod locate;
 mod raw;
+mod s3;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -13,9 +14,11 @@ use std::time::Duration;
 
 use self::clickhouse::ClickHouseConfig;
 use crate::formats::layout::Layout;
+use crate::store::Place;
 
 pub use client::Secret;
 pub use kafka::{Encoding, FeedTopic, KafkaConfig, LookupTopic, RegistryConfig, Start};
+pub use s3::S3Config;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 const LAPTOP: &str = include_str!("../../config/examples/laptop.toml");
@@ -33,13 +36,15 @@ pub struct Config {
     pub clickhouse: ClickHouseConfig,
     /// What a live run keeps so that it can start again.
     pub checkpoint: CheckpointConfig,
+    /// How buckets are reached, where a place is one.
+    pub s3: S3Config,
 }
 
 /// What a live run keeps so that it can start again.
 #[derive(Clone, Debug)]
 pub struct CheckpointConfig {
     /// Where; beside the binding log when it isn't said.
-    pub directory: Option<PathBuf>,
+    pub place: Option<Place>,
     /// The time from one checkpoint to the next.
     pub interval: Duration,
     /// A segment is about this large at most.

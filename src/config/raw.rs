@@ -18,7 +18,7 @@ raw! {
     /// The file.
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
-        checkpoint: Checkpoint,
+        checkpoint: Checkpoint, s3: S3,
     }
 
     /// `[sources]`
@@ -58,7 +58,13 @@ raw! {
     }
 
     /// `[checkpoint]`
-    Checkpoint { directory: String, interval_ms: u64, segment_bytes_max: usize }
+    Checkpoint { directory: String, url: String, interval_ms: u64, segment_bytes_max: usize }
+
+    /// `[s3]`
+    S3 {
+        endpoint: String, region: String, access_key_id: String, secret_access_key: String, allow_http: bool,
+        connect_timeout_ms: u64, request_timeout_ms: u64, retry_within_ms: u64,
+    }
 
     /// `[sources.history]`
     History { bids: Vec<String>, impressions: Vec<String>, clicks: Vec<String>, conversions: Vec<String> }

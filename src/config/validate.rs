@@ -9,6 +9,7 @@ use super::raw::{self, MoneyUnit, TimeUnit};
 use super::{CheckpointConfig, Config, HistoryConfig, ReplayConfig, SourceConfig, SourcesConfig, kafka};
 use crate::formats::layout::{CsvShape, Field, Format, Kinds, Layout, fields_of, required};
 use crate::formats::timestamp::{TimeFormat, Unit};
+use crate::store::{OBJECT_BYTES_MAX, Place};
 
 /// A setting that can't be used.
 pub struct Wrong {
@@ -61,6 +62,7 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         kafka,
         clickhouse: super::clickhouse::validate(raw.clickhouse)?,
         checkpoint: checkpoint(&raw.checkpoint)?,
+        s3: super::s3::validate(&raw.s3)?,
     })
 }
 
@@ -68,14 +70,36 @@ fn checkpoint(raw: &raw::Checkpoint) -> Result<CheckpointConfig, Wrong> {
     if raw.interval_ms == 0 {
         return wrong("checkpoint.interval_ms", "a number above 0 is expected");
     }
-    if raw.segment_bytes_max < 1 << 16 {
-        return wrong("checkpoint.segment_bytes_max", "at least 65536 bytes are expected");
+    let bytes = 1 << 16..=OBJECT_BYTES_MAX / 2;
+    if !bytes.contains(&(raw.segment_bytes_max as u64)) {
+        let expected = format!("{} to {} bytes are expected", bytes.start(), bytes.end());
+        return wrong("checkpoint.segment_bytes_max", expected);
     }
     Ok(CheckpointConfig {
-        directory: (!raw.directory.is_empty()).then(|| raw.directory.clone().into()),
+        place: place("checkpoint", &raw.directory, &raw.url)?,
         interval: Duration::from_millis(raw.interval_ms),
         segment_bytes_max: raw.segment_bytes_max,
     })
+}
+
+/// The place that `directory` or `url` of a section names, if one of them does.
+pub fn place(section: &str, directory: &str, url: &str) -> Result<Option<Place>, Wrong> {
+    match (directory.is_empty(), url.is_empty()) {
+        (true, true) => Ok(None),
+        (false, true) => Ok(Some(Place::Directory(directory.into()))),
+        (false, false) => {
+            wrong(format!("{section}.directory"), "either directory or url is expected, not both")
+        }
+        (true, false) => {
+            let key = format!("{section}.url");
+            match Place::parse(url)
+                .map_err(|error| Wrong { key: key.clone(), expected: error.to_string() })?
+            {
+                Place::Directory(_) => wrong(key, "s3://bucket/prefix is expected"),
+                bucket => Ok(Some(bucket)),
+            }
+        }
+    }
 }
 
 /// The part of the events' settings that every source has, and how their kinds are told apart.

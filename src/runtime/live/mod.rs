@@ -30,12 +30,13 @@ use self::binder::Binder;
 use self::hub::Hub;
 use self::worker::LiveWorker;
 use crate::bindings::{Binding, Bindings, BindingsError, Positions, Range, TopicPartition};
-use crate::checkpoint::{CheckpointError, Checkpointer, Plan, Recovery, Store};
+use crate::checkpoint::{CheckpointError, Checkpointer, Plan, Recovery};
 use crate::config::{Config, KafkaConfig};
 use crate::names::{Names, SharedNames};
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Health, Publisher, Writer};
 use crate::sinks::topic::{Topic, TopicError};
 use crate::sources::kafka::{KafkaSourceError, Registry};
+use crate::store::{Place, Store};
 
 /// How a live run is run.
 #[derive(Clone, Debug)]
@@ -245,8 +246,9 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     clickhouse.create_schema()?;
     clickhouse.verify_schema()?;
     let published = clickhouse.frontier(&options.job, 0)?.unwrap_or(0);
-    let directory = config.checkpoint.directory.clone();
-    let store = Arc::new(Store::directory(directory.unwrap_or_else(|| options.state.join("checkpoint")))?);
+    let place = config.checkpoint.place.clone();
+    let place = place.unwrap_or_else(|| Place::Directory(options.state.join("checkpoint")));
+    let store = Arc::new(Store::open(&place, &config.s3).map_err(CheckpointError::from)?);
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let run = format!("{:x}-{}", started.as_millis(), std::process::id());
     let recovery = Recovery::find(&store, &options.job, &run)?;
@@ -263,11 +265,12 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     if let Some((place, _)) = recovery.rows.keys().find(|(place, _)| !lookup(&place.topic)) {
         return Err(LiveError::NoLookup { topic: place.topic.to_string() });
     }
+    let torn = |what| LiveError::Torn { path: options.state.clone(), checkpoint, what };
+    if log.forgotten() > checkpoint {
+        return Err(torn(format!("it has forgotten the epochs up to {} already", log.forgotten())));
+    }
     history.retain(|binding| binding.epoch > checkpoint);
-    let positions = continued(recovery.manifest.positions(), &history).map_err(|what| {
-        let path = options.state.clone();
-        LiveError::Torn { path, checkpoint, what }
-    })?;
+    let positions = continued(recovery.manifest.positions(), &history).map_err(torn)?;
 
     let names: SharedNames = Arc::new(Names::recording());
     let plan = Plan {

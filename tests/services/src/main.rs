@@ -1,4 +1,4 @@
-//! The program `services`: starts Kafka and ClickHouse for a developer, and supervises each for
+//! The program `services`: starts Kafka, ClickHouse and an S3 server for a developer, and supervises each for
 //! everybody.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is what people see")]
@@ -12,20 +12,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use services::{ClickHouse, ClickHouseSettings, Kafka, KafkaSettings};
+use services::{ClickHouse, ClickHouseSettings, Kafka, KafkaSettings, S3, S3Settings};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
-/// Kafka and ClickHouse on loopback, fetched from the package registries.
+/// Kafka, ClickHouse and an S3 server on loopback, fetched from the package registries.
 #[derive(Parser)]
 #[command(
     version,
     arg_required_else_help = true,
     after_help = "\
 Examples:
-  services up                        both, until Ctrl-C
+  services up                        all, until Ctrl-C
   services up kafka --kafka-port 19092
   services up --data dev-data/       the data is kept, and found again the next time
   services fetch                     downloads only, as for a machine that goes offline
@@ -80,6 +80,9 @@ struct Up {
     /// The HTTP port of ClickHouse.
     #[arg(long, default_value_t = 8123)]
     clickhouse_port: u16,
+    /// The port of the S3 server.
+    #[arg(long, default_value_t = 9000)]
+    s3_port: u16,
     /// Keeps the data in this folder; without it, the data goes with the services.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -89,6 +92,7 @@ struct Up {
 enum Service {
     Kafka,
     Clickhouse,
+    S3,
 }
 
 impl Service {
@@ -123,6 +127,9 @@ fn fetch(chosen: &[Service]) -> Outcome {
     if Service::Clickhouse.is_wanted(chosen) {
         services::fetch_clickhouse()?;
     }
+    if Service::S3.is_wanted(chosen) {
+        services::fetch_s3()?;
+    }
     println!("all there");
     Ok(ExitCode::SUCCESS)
 }
@@ -154,6 +161,16 @@ fn up(arguments: &Up) -> Outcome {
         println!("{}=http://{user}:{password}@{host}", services::CLICKHOUSE_VARIABLE);
         clickhouse = Some(started);
     }
+    let mut s3 = None;
+    if Service::S3.is_wanted(&arguments.services) {
+        let settings =
+            S3Settings { port: Some(arguments.s3_port), data: data("s3"), ..S3Settings::default() };
+        let started = S3::start(&settings)?;
+        println!("AWS_ENDPOINT={} AWS_ALLOW_HTTP=true", started.url());
+        println!("AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", started.key_id(), started.key());
+        println!("# its bucket: s3://{}/", started.bucket());
+        s3 = Some(started);
+    }
     // Only now: Ctrl-C during a start or a download ends this program, and with it what has started.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     eprintln!("services: running; Ctrl-C stops them");
@@ -164,6 +181,9 @@ fn up(arguments: &Up) -> Outcome {
     }
     if let Some(mut clickhouse) = clickhouse {
         clickhouse.stop()?;
+    }
+    if let Some(mut s3) = s3 {
+        s3.stop()?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -49,6 +49,12 @@ pub(crate) fn answers_ping(port: u16) -> bool {
     ask(port, request, 15).is_some_and(|answer| answer.starts_with(b"HTTP/1.1 200 OK"))
 }
 
+/// Whether anything answers HTTP, with whatever status.
+pub(crate) fn answers_http(port: u16) -> bool {
+    let request = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    ask(port, request, 9).is_some_and(|answer| answer == b"HTTP/1.1 ")
+}
+
 /// Whether a broker answers an `ApiVersions` request, which it does once it is registered.
 pub(crate) fn answers_api_versions(port: u16) -> bool {
     const CORRELATION: [u8; 4] = *b"adxq";

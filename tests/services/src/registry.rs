@@ -20,6 +20,16 @@ const ENGINE: Artifact = Artifact {
     sha256: "c0d32b129e988f2b9a9a31c9141aecf5e1e2453f9a079efc4d36ab8e3f92b2ad",
 };
 
+/// The version of S3Proxy.
+pub(crate) const S3PROXY_VERSION: &str = "4.1.0";
+
+/// The S3 server, with all that it needs in one jar.
+pub(crate) const S3PROXY: Artifact = Artifact {
+    registry: Registry::Maven,
+    path: "org/gaul/s3proxy/4.1.0/s3proxy-4.1.0-jar-with-dependencies.jar",
+    sha256: "a4d025969aaf796616ed4b1e2491d87d455ce84bb28cb9db086b2e6aaa68b48d",
+};
+
 /// The version of the Java runtime that is fetched where there is none.
 pub(crate) const JRE_VERSION: &str = "25.0.2.1";
 

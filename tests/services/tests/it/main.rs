@@ -3,3 +3,4 @@
 mod clickhouse;
 mod kafka;
 mod orphans;
+mod s3;
