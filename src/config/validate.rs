@@ -61,6 +61,7 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         kafka,
         clickhouse: super::clickhouse::validate(raw.clickhouse)?,
         checkpoint: checkpoint(&raw.checkpoint)?,
+        archive: super::archive::validate(raw.archive)?,
     })
 }
 
