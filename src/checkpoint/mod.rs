@@ -23,7 +23,7 @@ mod writer;
 
 pub use error::CheckpointError;
 pub use fed::{Fed, Records};
-pub use manifest::{HeldRows, Manifest};
+pub use manifest::{HeldRows, Manifest, read_rows, seal, unseal, write_rows};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;
 pub use segment::{Damage, Listed, LoadFault, Segment, SegmentWriter};

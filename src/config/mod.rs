@@ -1,6 +1,7 @@
 //! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
 //! program needs). Every default is in the embedded `config/default.toml`.
 
+pub mod archive;
 pub mod clickhouse;
 mod client;
 mod kafka;
@@ -12,6 +13,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::archive::ArchiveConfig;
 use self::clickhouse::ClickHouseConfig;
 use crate::formats::layout::Layout;
 use crate::store::Place;
@@ -38,6 +40,8 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     /// How buckets are reached, where a place is one.
     pub s3: S3Config,
+    /// Where and how accepted events are archived.
+    pub archive: ArchiveConfig,
 }
 
 /// What a live run keeps so that it can start again.

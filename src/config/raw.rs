@@ -18,7 +18,7 @@ raw! {
     /// The file.
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
-        checkpoint: Checkpoint, s3: S3,
+        checkpoint: Checkpoint, archive: Archive, s3: S3,
     }
 
     /// `[sources]`
@@ -64,6 +64,13 @@ raw! {
     S3 {
         endpoint: String, region: String, access_key_id: String, secret_access_key: String, allow_http: bool,
         connect_timeout_ms: u64, request_timeout_ms: u64, retry_within_ms: u64,
+    }
+
+    /// `[archive]`
+    Archive {
+        directory: String, interval_ms: u64, row_group_rows: usize, file_bytes_max: usize,
+        pending_bytes_max: usize, merge_after_ms: u64, cold_directory: String, cold_after_days: u32,
+        delete_after_days: u32,
     }
 
     /// `[sources.history]`

@@ -63,6 +63,7 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         clickhouse: super::clickhouse::validate(raw.clickhouse)?,
         checkpoint: checkpoint(&raw.checkpoint)?,
         s3: super::s3::validate(&raw.s3)?,
+        archive: super::archive::validate(raw.archive)?,
     })
 }
 
