@@ -10,6 +10,7 @@ mod replay;
 mod run;
 mod schema;
 mod show;
+mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ mod exit {
     pub const BAD_CONFIG: u8 = 3;
     /// The output directory already holds results.
     pub const OCCUPIED: u8 = 4;
+    /// What is published isn't what the archive gives.
+    pub const DIFFERS: u8 = 5;
     /// The numbers did not add up; nothing was published.
     pub const IMBALANCE: u8 = 70;
 }
@@ -42,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Rejects(args) => rejects::run(&args),
         Command::Archive(args) => archive::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -87,6 +91,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 
     if error.is::<crate::config::ConfigError>() {
         return exit::BAD_CONFIG;
+    }
+    if error.is::<verify::Differs>() {
+        return exit::DIFFERS;
     }
     if let Some(GenerateError::NotEmpty { .. } | GenerateError::NotOurs { .. }) = error.downcast_ref() {
         return exit::OCCUPIED;

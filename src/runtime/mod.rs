@@ -14,3 +14,4 @@ pub mod report;
 mod rows;
 mod table;
 pub mod top;
+pub mod verify;

@@ -123,6 +123,91 @@ fn an_archive_replays_to_the_tables_of_the_feeds_and_a_part_of_it_reads_only_tha
 }
 
 #[test]
+fn a_certificate_names_the_cells_that_differ() {
+    use advertisex::runtime::verify::{self, Difference, verify};
+    let root = TempDir::new().expect("temporary directory");
+    let (archived, raw) = (root.path().join("archive"), golden().join("raw"));
+    archive(&raw, &archived, 2);
+    let tables = root.path().join("tables");
+    run(&raw, &tables, TimeRange::default());
+    let options = verify::Options {
+        archive: archived,
+        lookups: Some(golden()),
+        rules: None,
+        against: Some(tables.clone()),
+        work: root.path().to_owned(),
+        workers: 2,
+        limit: 5,
+    };
+    let config = Config::load(None).expect("defaults");
+    let verified = verify(&config, &options).expect("compared");
+    assert!(verified.is_equal() && verified.verdicts.len() == 7, "{verified:?}");
+
+    // A cell is changed, a row is lost, and a row comes from nowhere.
+    let file = tables.join("reach_day.csv");
+    let text = fs::read_to_string(&file).expect("a table");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let (changed, lost) = (lines[1].clone(), lines.remove(5));
+    lines[1].push('7');
+    lines.push("99999999999999,nobody,1,1".to_owned());
+    fs::write(&file, lines.join("\n") + "\n").expect("written");
+    let run_json = tables.join("run.json");
+    let digest = &verified.verdicts[3].published.digest;
+    let report = fs::read_to_string(&run_json).expect("run.json").replace(digest, &"0".repeat(32));
+    fs::write(&run_json, report).expect("written");
+    let verified = verify(&config, &options).expect("compared");
+    let differing: Vec<_> = verified.verdicts.iter().filter(|verdict| !verdict.is_equal()).collect();
+    assert_eq!(differing.iter().map(|verdict| verdict.table).collect::<Vec<_>>(), ["reach_day"]);
+    let key = |line: &str| line.splitn(3, ',').take(2).collect::<Vec<_>>().join(",");
+    let found: Vec<(String, bool, bool, bool)> = differing[0]
+        .differences
+        .iter()
+        .map(|Difference { key, column, archived, published }| {
+            (key.clone(), column.is_some(), archived.is_some(), published.is_some())
+        })
+        .collect();
+    let nobody = "99999999999999,nobody".to_owned();
+    let expected =
+        [(key(&changed), true, true, true), (key(&lost), false, true, false), (nobody, false, false, true)];
+    assert_eq!(found, expected);
+    assert!(fs::read_dir(root.path()).expect("listed").count() == 2, "what was computed is gone");
+}
+
+#[test]
+fn old_files_are_moved_when_nobody_uses_the_archive_and_are_read_where_they_are() {
+    let root = TempDir::new().expect("temporary directory");
+    archive(&golden().join("raw"), &root.path().join("archive"), 1);
+    let rules = "[archive]\ndirectory = 'archive'\ncold_directory = 'cold'\ncold_after_days = 2\n";
+    fs::write(root.path().join("live.toml"), rules).expect("written");
+    let program = |arguments: &[&str]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_advertisex"));
+        let done = program.args(arguments).current_dir(root.path()).output().expect("it starts");
+        (done.status.code(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
+    };
+    let retain = ["archive", "retain", "--config", "live.toml"];
+    let (code, said) = program(&[&retain[..], &["--dry-run"]].concat());
+    assert!(code == Some(0) && said.contains("would be moved") && said.contains("2026-03-01"), "{said}");
+    assert!(!root.path().join("cold").exists(), "nothing was done");
+
+    let lock = fs::File::create(root.path().join("archive/archive.lock")).expect("a lock");
+    lock.lock_shared().expect("locked, as a run does");
+    let (code, said) = program(&retain);
+    assert!(code == Some(1) && said.contains("in use by a run"), "{said}");
+    drop(lock);
+    let (code, said) = program(&retain);
+    assert!(code == Some(0) && said.contains("were moved"), "{said}");
+    let (_, said) = program(&["archive", "list", "--archive", "archive"]);
+    assert!(said.contains("cold") && !said.contains("hot"), "{said}");
+    let golden = golden().display().to_string();
+    let replay = ["replay", "-q", "--input", "archive", "--lookups", &golden, "--output", "tables"];
+    let (code, said) = program(&replay);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) =
+        program(&["verify", "--archive", "archive", "--lookups", &golden, "--against", "tables"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn a_replay_without_lookups_says_where_they_are_looked_for() {
     let root = TempDir::new().expect("temporary directory");
     let archived = root.path().join("archive");
