@@ -14,13 +14,14 @@ use std::sync::Arc;
 
 use super::LiveError;
 use crate::archive::Catalog;
-use crate::checkpoint::{Import, Records, Store};
+use crate::checkpoint::{Import, Records};
 use crate::config::{Config, KafkaConfig};
 use crate::formats::Batch;
 use crate::names::Names;
 use crate::runtime::history::History;
 use crate::runtime::job::TimeRange;
 use crate::sources::files::SplitReader;
+use crate::store::Store;
 
 /// Events decoded at a time.
 const BATCH_EVENTS: usize = 8192;
