@@ -18,7 +18,7 @@ raw! {
     /// The file.
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
-        checkpoint: Checkpoint,
+        checkpoint: Checkpoint, cluster: Cluster,
     }
 
     /// `[sources]`
@@ -59,6 +59,12 @@ raw! {
 
     /// `[checkpoint]`
     Checkpoint { directory: String, interval_ms: u64, segment_bytes_max: usize }
+
+    /// `[cluster]`
+    Cluster {
+        connect_timeout_ms: u64, silence_timeout_ms: u64, stop_timeout_ms: u64, restarts_max: usize,
+        restart_window_ms: u64, restart_min_ms: u64, restart_max_ms: u64,
+    }
 
     /// `[sources.history]`
     History { bids: Vec<String>, impressions: Vec<String>, clicks: Vec<String>, conversions: Vec<String> }

@@ -1,7 +1,9 @@
 //! Tests of the whole system.
 
 mod cli;
+mod cluster;
 mod damage;
 mod golden;
+mod hosts_apart;
 mod oracle;
 mod random;
