@@ -65,7 +65,6 @@ fn count(worker: &mut Worker, links: &Links, numbers: u64) -> u64 {
     seen.get()
 }
 
-
 #[test]
 fn processes_that_are_of_one_run_work_together() {
     let counted = on_all(3, |process, hosts| {
