@@ -1,6 +1,7 @@
 //! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
 //! program needs). Every default is in the embedded `config/default.toml`.
 
+pub mod archive;
 pub mod clickhouse;
 mod client;
 mod kafka;
@@ -11,6 +12,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::archive::ArchiveConfig;
 use self::clickhouse::ClickHouseConfig;
 use crate::formats::layout::Layout;
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// How the processes of a local cluster are watched over.
     pub supervisor: SupervisorConfig,
+    /// Where and how accepted events are archived.
+    pub archive: ArchiveConfig,
 }
 
 /// How the processes of a cluster find and lose each other.

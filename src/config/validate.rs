@@ -64,6 +64,7 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         kafka,
         clickhouse: super::clickhouse::validate(raw.clickhouse)?,
         checkpoint: checkpoint(&raw.checkpoint)?,
+        archive: super::archive::validate(raw.archive)?,
         cluster: cluster(&raw.cluster)?,
         supervisor: supervisor(&raw.cluster)?,
     })

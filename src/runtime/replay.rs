@@ -18,6 +18,7 @@ use dataflows::model::lookups::LookupRow;
 use timely::worker::Worker;
 
 use super::cluster::{Cluster, ClusterError, Connected, Links, Lost};
+use super::history::{History, HistoryError};
 use super::job::{Job, TimeRange};
 use super::progress::{Progress, watch};
 use super::publish::Publication;
@@ -25,12 +26,13 @@ use super::report::{Imbalance, RunReport};
 use super::settle::{Settlement, settle};
 use super::telling::Neighbours;
 use super::top::CampaignTotals;
+use crate::checkpoint::RejectCount;
 use crate::config::Config;
 use crate::formats::{Batch, Reject};
 use crate::names::{Collision, Names};
 use crate::sinks::directory::{DirectoryError, PendingDirectory};
 use crate::sinks::table_file::{PublishError, TableFormat};
-use crate::sources::files::{SourceError, Split, SplitReader, discover, plan};
+use crate::sources::files::{SourceError, Split, SplitReader};
 use crate::sources::lookups::{self, LookupError};
 
 /// Events decoded at a time.
@@ -41,8 +43,8 @@ const BATCH_EVENTS: usize = 8192;
 pub struct Options {
     /// The directory of feeds.
     pub input: PathBuf,
-    /// The directory of lookup tables.
-    pub lookups: PathBuf,
+    /// The directory of lookup tables; an archive may hold some of its own, which then don't count.
+    pub lookups: Option<PathBuf>,
     /// A file of attribution rules beside those of the lookup tables.
     pub rules: Option<PathBuf>,
     /// Where the tables go.
@@ -75,6 +77,12 @@ pub enum ReplayError {
     /// The input.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] crate::archive::ArchiveError),
+    /// There are no lookup tables.
+    #[error("no lookup tables: name their directory with --lookups; {0} holds none of its own")]
+    NoLookups(PathBuf),
     /// The tables.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -106,6 +114,15 @@ pub enum ReplayError {
     Worker(String),
 }
 
+impl From<HistoryError> for ReplayError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Source(error) => error.into(),
+            HistoryError::Archive(error) => error.into(),
+        }
+    }
+}
+
 /// A finished replay.
 #[derive(Debug)]
 pub struct Replayed {
@@ -123,6 +140,7 @@ pub(super) struct Shared {
     config: Config,
     pub names: Arc<Names>,
     lookups: Vec<LookupRow>,
+    rejected: Vec<RejectCount>,
     pub rejects: Mutex<BufWriter<File>>,
     progress: Progress,
     pub publication: Publication,
@@ -159,15 +177,19 @@ pub fn replay(config: &Config, options: &Options) -> Result<Option<Replayed>, Re
         names = names.shared(cluster.workers());
     }
     let names = Arc::new(names);
-    let mut rows = lookups::load(&options.lookups, &names)?;
+    let history = History::find(&options.input, &config.sources, &options.range)?;
+    let mut rows = match &options.lookups {
+        Some(lookups) => lookups::load(lookups, &names)?,
+        None if history.lookups.is_empty() => return Err(ReplayError::NoLookups(options.input.clone())),
+        None => history.lookups,
+    };
     if let Some(rules) = &options.rules {
         rows.extend(lookups::load_rules(rules, &names)?);
     }
     // Every process has read the lookups.
     names.all_know();
-    let files = discover(&options.input, &config.sources)?;
-    let splits = plan(&files);
-    let input = (files.len(), splits.iter().map(|split| split.bytes).sum());
+    let (skipped, splits) = (history.skipped, history.splits);
+    let input = (history.files, splits.iter().map(|split| split.bytes).sum());
 
     let connected = cluster.connect(&purpose(options, &rows, input), &|| options.stop.load(Relaxed))?;
     let directory = match cluster.is_alone() {
@@ -182,13 +204,14 @@ pub fn replay(config: &Config, options: &Options) -> Result<Option<Replayed>, Re
         config: config.clone(),
         names: Arc::clone(&names),
         lookups: rows,
+        rejected: history.rejected,
         rejects: Mutex::new(BufWriter::new(directory.create("rejects.jsonl")?)),
         progress: Progress::default(),
         publication: Publication::new(&directory, options.format, &names, cluster.workers())?,
         epoch_events: options.epoch_events,
         range: options.range,
         links: Arc::clone(connected.links()),
-        settlement: Settlement::new(cluster, directory, input, started),
+        settlement: Settlement::new(cluster, directory, (input, skipped), started),
         stop: Arc::clone(&options.stop),
         failure: Mutex::new(None),
     });
@@ -263,6 +286,9 @@ fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<(), ReplayError> {
     let mut job = Job::among(worker, &shared.lookups, &neighbours);
     let mut batch = Batch::default();
     let mut in_epoch = 0;
+    if worker.index() == 0 {
+        shared.rejected.iter().for_each(|count| job.receive_rejects(*count));
+    }
     while let Some(split) = next_split(shared) {
         let mut reader = SplitReader::open(split, &shared.config.sources, Arc::clone(&shared.names));
         loop {

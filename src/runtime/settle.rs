@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
 
 use super::cluster::Cluster;
+use super::history::Skipped;
 use super::job::Counts;
 use super::post::Post;
 use super::publish::Totals;
@@ -70,6 +71,7 @@ pub(super) struct Settlement {
     is_first: bool,
     workers: usize,
     input: (usize, u64),
+    skipped: Skipped,
     started: Instant,
 }
 
@@ -88,7 +90,7 @@ impl Settlement {
     pub fn new(
         cluster: &Cluster,
         directory: PendingDirectory,
-        input: (usize, u64),
+        (input, skipped): ((usize, u64), Skipped),
         started: Instant,
     ) -> Self {
         let state = State {
@@ -105,6 +107,7 @@ impl Settlement {
             is_first: cluster.is_first(),
             workers: cluster.workers(),
             input,
+            skipped,
             started,
         }
     }
@@ -159,6 +162,7 @@ impl Settlement {
         let tables = named.map(|(table, (rows, digest))| TableReport { table, rows, digest }).collect();
         let mut report = RunReport::new(self.workers, self.input, feeds, &counts, tables);
         report.processes = self.processes;
+        (report.files_skipped, report.row_groups_skipped) = (self.skipped.files, self.skipped.row_groups);
         report.peak_memory_bytes = peak_memory_bytes;
         report.exchanged_bytes = exchanged_bytes;
         report.took(self.started.elapsed());

@@ -99,6 +99,8 @@ pub struct Stage {
     prefix: String,
     /// What the configuration says besides, of `[kafka]`.
     settings: String,
+    /// And besides, sections of its own.
+    pub rest: String,
     /// Milliseconds from epoch to epoch, and from emission to emission.
     pace: (u64, u64),
     messages: Vec<Message>,
@@ -139,9 +141,10 @@ impl Stage {
         let bootstrap = kafka.bootstrap().to_owned();
         let (produced, pace) = (Produced::default(), QUICK);
         let prefix = format!("{}_", clickhouse.database);
-        let settings = String::new();
+        let (settings, rest) = (String::new(), String::new());
         let client = client.to_vec();
-        let stage = Self { root, clickhouse, produced, bootstrap, client, prefix, settings, pace, messages };
+        let stage =
+            Self { root, clickhouse, produced, bootstrap, client, prefix, settings, rest, pace, messages };
         stage.configure();
         stage.create_topics();
         stage
@@ -172,13 +175,14 @@ impl Stage {
         self.messages.shuffle(dice);
     }
 
-    fn configure(&self) {
+    /// Writes the configuration.
+    pub fn configure(&self) {
         let password = match &self.clickhouse.password {
             Secret::Text(text) => text.clone(),
             Secret::Environment(name) => format!("${{{name}}}"),
         };
         let ClickHouseConfig { url, user, database, .. } = &self.clickhouse;
-        let Self { prefix, settings, .. } = self;
+        let Self { prefix, settings, rest, .. } = self;
         let client: String =
             self.client.iter().map(|(key, value)| format!("{key:?} = {value:?}\n")).collect();
         let text = format!(
@@ -193,7 +197,7 @@ impl Stage {
              [kafka.client]\n{client}\
              [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
              emission_interval_ms = {}\n\
-             [checkpoint]\ninterval_ms = 300\n",
+             [checkpoint]\ninterval_ms = 300\n{rest}",
             self.bootstrap,
             self.root.path().join("bids.avsc").display().to_string(),
             self.pace.1,

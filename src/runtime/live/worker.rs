@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use dataflows::model::time::Epoch;
 use timely::worker::Worker;
 
+use super::archiving::Archiving;
 use super::following::Following;
 use super::{LiveError, Shared};
 use crate::bindings::{Binding, Range, TopicPartition};
@@ -36,6 +37,7 @@ pub(super) struct LiveWorker<'a> {
     ranges: BTreeMap<TopicPartition, Range>,
     /// The same, for the checkpoint.
     records: Records,
+    archiving: Archiving<'a>,
     rows: Vec<RowChange>,
     /// Closed epochs that are not complete yet.
     unfinished: Vec<Epoch>,
@@ -54,15 +56,18 @@ impl<'a> LiveWorker<'a> {
         let source = KafkaSource::open(&shared.kafka, share, &shared.positions, &shared.names, registry)?;
         let mut job = Job::new(worker, &[]);
         let following = Following::new(worker, job.outputs());
+        let mut batch = Batch::default();
+        let archiving = Archiving::new(shared.archiver.as_ref(), &mut batch);
         Ok(Self {
             shared,
             index: worker.index(),
             source,
             job,
             following,
-            batch: Batch::default(),
+            batch,
             ranges: BTreeMap::new(),
             records: Records::default(),
+            archiving,
             rows: Vec::new(),
             unfinished: Vec::new(),
             rejects: Vec::new(),
@@ -93,6 +98,7 @@ impl<'a> LiveWorker<'a> {
     fn recover(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
         let shared = self.shared;
         self.load(worker)?;
+        self.archive_missed()?;
         let published = shared.history.partition_point(|binding| binding.epoch <= shared.published);
         let (past, rest) = shared.history.split_at(published);
         let past = joined(past);
@@ -113,6 +119,7 @@ impl<'a> LiveWorker<'a> {
         }
         self.job.advance_to(shared.first);
         shared.checkpointer.ready();
+        self.archiving.ready();
         Ok(())
     }
 
@@ -143,6 +150,7 @@ impl<'a> LiveWorker<'a> {
     /// Hands what was read into an epoch to the checkpoint.
     fn hand_on(&mut self, epoch: Epoch, mut ranges: Vec<Range>) {
         ranges.retain(|range| self.source.owns(&range.place));
+        self.archiving.hand_on(epoch, &ranges);
         let (records, rows) = (std::mem::take(&mut self.records), std::mem::take(&mut self.rows));
         if !ranges.is_empty() {
             self.shared.checkpointer.feed(Fed { epoch, ranges, records, rows });
@@ -150,14 +158,32 @@ impl<'a> LiveWorker<'a> {
     }
 
     fn read_again(&mut self, worker: &mut Worker, ranges: Vec<Range>) -> Result<(), LiveError> {
-        let ours = ranges.into_iter().filter(|range| self.source.owns(&range.place));
-        let mut left = RangesLeft::new(ours);
+        for (ranges, archived) in self.archiving.cut(ranges).into_iter().zip([true, false]) {
+            let ours = ranges.into_iter().filter(|range| self.source.owns(&range.place));
+            let mut left = RangesLeft::new(ours);
+            self.archiving.set_archived(archived);
+            while !left.is_empty() && !self.shared.is_over() {
+                self.batch.clear();
+                self.source.read_ranges(&mut left, BUDGET, &mut self.batch)?;
+                self.feed();
+                worker.step();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the checkpoint holds and the archive doesn't, for the archive alone.
+    fn archive_missed(&mut self) -> Result<(), LiveError> {
+        let manifest = &self.shared.recovery.manifest;
+        let mut missed = self.archiving.missed(&manifest.positions());
+        missed.retain(|range| self.source.owns(&range.place));
+        let mut left = RangesLeft::new(missed.clone());
         while !left.is_empty() && !self.shared.is_over() {
             self.batch.clear();
             self.source.read_ranges(&mut left, BUDGET, &mut self.batch)?;
-            self.feed();
-            worker.step();
+            self.archiving.add(&self.batch);
         }
+        self.archiving.hand_on(manifest.epoch, &missed);
         Ok(())
     }
 
@@ -167,7 +193,8 @@ impl<'a> LiveWorker<'a> {
         let (job, unfinished) = (&mut self.job, &mut self.unfinished);
         unfinished.retain(|epoch| !job.outputs().is_complete(*epoch));
         let Shared { hub, checkpointer, .. } = self.shared;
-        if unfinished.len() > EPOCHS_AHEAD || !hub.has_room() || !checkpointer.has_room() {
+        let full = !hub.has_room() || !checkpointer.has_room() || !self.archiving.has_room();
+        if unfinished.len() > EPOCHS_AHEAD || full {
             return Ok(false);
         }
         let wait = if unfinished.is_empty() { BUDGET.wait } else { Duration::ZERO };
@@ -189,6 +216,7 @@ impl<'a> LiveWorker<'a> {
     fn feed(&mut self) {
         self.job.feed(&self.batch);
         self.records.add(&self.batch);
+        self.archiving.add(&self.batch);
         self.rows.append(&mut self.batch.rows);
         let epoch = self.job.epoch();
         for (row, diff) in self.batch.lookups.drain(..) {
