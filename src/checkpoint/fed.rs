@@ -46,6 +46,11 @@ impl Records {
         }
     }
 
+    /// Adds counts of rejects.
+    pub fn count(&mut self, RejectCount { minute, feed, reason, count }: RejectCount) {
+        *self.rejects.entry((minute, feed, reason)).or_insert(0) += count;
+    }
+
     /// Adds all of another.
     pub fn append(&mut self, mut other: Records) {
         self.bids.append(&mut other.bids);

@@ -34,6 +34,9 @@ pub struct Manifest {
     pub run: String,
     /// All that was read up to and including this epoch is in the segments.
     pub epoch: Epoch,
+    /// It came from an archive, not from what was published: a start publishes all of it.
+    #[serde(default)]
+    pub handed_over: bool,
     /// Where reading goes on.
     positions: Vec<Position>,
     /// The rows of the lookup topics.

@@ -14,6 +14,7 @@
 
 mod error;
 mod fed;
+mod import;
 mod manifest;
 mod raw;
 mod records;
@@ -24,6 +25,7 @@ mod writer;
 
 pub use error::CheckpointError;
 pub use fed::{Fed, Records};
+pub use import::Import;
 pub use manifest::{HeldRows, Manifest, read_rows, seal, unseal, write_rows};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;

@@ -28,7 +28,8 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 bad arguments; 3 bad config or lookup table; 4 the output directory \
-already holds files; 5 the processes of a cluster failed too often; 70 the numbers did not add up and nothing was published.
+already holds files; 5 verify found a difference; 6 the processes of a cluster failed too often; 70 the \
+numbers did not add up and nothing was published.
 Logs go to stderr; ADVERTISEX_LOG sets their level (error, warn, info, debug).";
 
 /// The commands.
@@ -50,6 +51,8 @@ pub enum Command {
     Rejects(Rejects),
     /// List the archive of a live run, or move and delete old files of it.
     Archive(Archive),
+    /// Compute the tables from an archive, and compare them with what is published.
+    Verify(Verify),
     /// Print the ClickHouse schema, as a live run creates it.
     Schema(Schema),
     /// Print a completion script for a shell.
@@ -68,6 +71,7 @@ Examples:
   advertisex run --config live.toml
   advertisex run --config live.toml --workers 4 --state /var/lib/advertisex
   advertisex run --config live.toml --until-idle-ms 5000
+  advertisex run --config live.toml --state new/ --from-archive archive/
   advertisex run --config live.toml --hosts hosts.txt --process 0
 Ctrl-C or SIGTERM ends a run; the next one goes on where it stopped, whatever ended it. Topics and addresses \
 are set in [kafka] and [clickhouse] of the config; `advertisex check --print` shows all settings.")]
@@ -81,6 +85,10 @@ pub struct Run {
     /// Where the binding log lies: which offsets each epoch was made of. Keep it.
     #[arg(long, value_name = "DIR", default_value = "state")]
     pub state: PathBuf,
+    /// Begin with what an archive holds, and go on in Kafka where it ends. Only an empty state and
+    /// an empty database begin so; later starts go on as ever.
+    #[arg(long, value_name = "DIR")]
+    pub from_archive: Option<PathBuf>,
     /// The run's name, under which ClickHouse keeps how far it is.
     #[arg(long, value_name = "NAME", default_value = "advertisex")]
     pub job: String,
@@ -141,6 +149,41 @@ pub enum RejectsCommand {
         #[arg(long, value_name = "FILE")]
         payload: PathBuf,
     },
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex verify --archive archive/ --config live.toml
+  advertisex verify --archive archive/ --lookups lookups/ --against tables/
+Exit code 0: every table is equal, by its digest. 5: one is not; the cells that differ are listed. Stop the live \
+run first, or what it has published since the last files differs.")]
+pub struct Verify {
+    /// The archive's directory.
+    #[arg(long, value_name = "DIR")]
+    pub archive: PathBuf,
+    /// The directory of lookup tables [default: the lookup rows that the archive holds].
+    #[arg(long, value_name = "DIR")]
+    pub lookups: Option<PathBuf>,
+    /// Attribution rules to use beside those of the lookups.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Configuration of the live run, whose [clickhouse] is compared with.
+    #[arg(long, value_name = "FILE", required_unless_present = "against")]
+    pub config: Option<PathBuf>,
+    /// Compare with the tables of a replay instead.
+    #[arg(long, value_name = "DIR")]
+    pub against: Option<PathBuf>,
+    /// Where tables are put while they are compared [default: the system's temporary directory].
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// Worker threads [default: replay.workers of the config].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// List so many differences of a table at most.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
 }
 
 /// `archive`.
@@ -238,7 +281,7 @@ Examples:
   advertisex cluster -n 3 -w 2 -- run --config live.toml
   advertisex cluster -n 2 -- replay --input day/ --lookups day/ --output tables/
 Each log line says which process it is from; what process 0 prints goes through. When one process ends, the rest \
-are ended; `run` is then started again, as often as [cluster] of the config allows (else exit code 5), `replay` \
+are ended; `run` is then started again, as often as [cluster] of the config allows (else exit code 6), `replay` \
 is not. Ctrl-C or SIGTERM ends all. On several machines, start each process yourself, with --hosts and --process.")]
 pub struct Cluster {
     /// How many processes.

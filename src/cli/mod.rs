@@ -12,6 +12,7 @@ mod replay;
 mod run;
 mod schema;
 mod show;
+mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -30,8 +31,10 @@ mod exit {
     pub const BAD_CONFIG: u8 = 3;
     /// The output directory already holds results.
     pub const OCCUPIED: u8 = 4;
+    /// What is published isn't what the archive gives.
+    pub const DIFFERS: u8 = 5;
     /// The processes of a cluster failed too often.
-    pub const TOO_OFTEN: u8 = 5;
+    pub const TOO_OFTEN: u8 = 6;
     /// The numbers did not add up; nothing was published.
     pub const IMBALANCE: u8 = 70;
 }
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Cluster(args) => cluster::run(&args, cli.log_json),
         Command::Rejects(args) => rejects::run(&args),
         Command::Archive(args) => archive::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -95,6 +99,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 
     if error.is::<crate::config::ConfigError>() {
         return exit::BAD_CONFIG;
+    }
+    if error.is::<verify::Differs>() {
+        return exit::DIFFERS;
     }
     if error.downcast_ref().is_some_and(crate::runtime::cluster::ClusterError::is_usage) {
         return exit::USAGE;

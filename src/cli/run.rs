@@ -16,6 +16,7 @@ pub fn run(args: &args::Run) -> anyhow::Result<()> {
     let options = Options {
         job: args.job.clone(),
         state: args.state.clone(),
+        from_archive: args.from_archive.clone(),
         workers,
         epoch: Duration::from_millis(args.epoch_ms),
         until_idle: args.until_idle_ms.map(Duration::from_millis),

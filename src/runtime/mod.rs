@@ -19,3 +19,4 @@ pub mod supervisor;
 mod table;
 mod telling;
 pub mod top;
+pub mod verify;

@@ -126,6 +126,57 @@ fn an_archive_replays_to_the_tables_of_the_feeds_and_a_part_of_it_reads_only_tha
 }
 
 #[test]
+fn a_certificate_names_the_cells_that_differ() {
+    use advertisex::runtime::verify::{self, Difference, verify};
+    let root = TempDir::new().expect("temporary directory");
+    let (archived, raw) = (root.path().join("archive"), golden().join("raw"));
+    archive(&raw, &archived, 2);
+    let tables = root.path().join("tables");
+    run(&raw, &tables, TimeRange::default());
+    let options = verify::Options {
+        archive: archived,
+        lookups: Some(golden()),
+        rules: None,
+        against: Some(tables.clone()),
+        work: root.path().to_owned(),
+        workers: 2,
+        limit: 5,
+    };
+    let config = Config::load(None).expect("defaults");
+    let verified = verify(&config, &options).expect("compared");
+    assert!(verified.is_equal() && verified.verdicts.len() == 7, "{verified:?}");
+
+    // A cell is changed, a row is lost, and a row comes from nowhere.
+    let file = tables.join("reach_day.csv");
+    let text = fs::read_to_string(&file).expect("a table");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let (changed, lost) = (lines[1].clone(), lines.remove(5));
+    lines[1].push('7');
+    lines.push("99999999999999,nobody,1,1".to_owned());
+    fs::write(&file, lines.join("\n") + "\n").expect("written");
+    let run_json = tables.join("run.json");
+    let digest = &verified.verdicts[3].published.digest;
+    let report = fs::read_to_string(&run_json).expect("run.json").replace(digest, &"0".repeat(32));
+    fs::write(&run_json, report).expect("written");
+    let verified = verify(&config, &options).expect("compared");
+    let differing: Vec<_> = verified.verdicts.iter().filter(|verdict| !verdict.is_equal()).collect();
+    assert_eq!(differing.iter().map(|verdict| verdict.table).collect::<Vec<_>>(), ["reach_day"]);
+    let key = |line: &str| line.splitn(3, ',').take(2).collect::<Vec<_>>().join(",");
+    let found: Vec<(String, bool, bool, bool)> = differing[0]
+        .differences
+        .iter()
+        .map(|Difference { key, column, archived, published }| {
+            (key.clone(), column.is_some(), archived.is_some(), published.is_some())
+        })
+        .collect();
+    let nobody = "99999999999999,nobody".to_owned();
+    let expected =
+        [(key(&changed), true, true, true), (key(&lost), false, true, false), (nobody, false, false, true)];
+    assert_eq!(found, expected);
+    assert!(fs::read_dir(root.path()).expect("listed").count() == 2, "what was computed is gone");
+}
+
+#[test]
 fn a_replay_without_lookups_says_where_they_are_looked_for() {
     let root = TempDir::new().expect("temporary directory");
     let archived = root.path().join("archive");

@@ -10,7 +10,7 @@ use advertisex::sinks::clickhouse::ClickHouse;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::golden::{golden, stage};
+use crate::golden::{check, golden, stage};
 use crate::server;
 use crate::stage::Stage;
 
@@ -96,4 +96,41 @@ fn an_archive_holds_every_record_once_whatever_was_killed_and_replays_to_the_gol
         server::rows(&clickhouse, &sql),
         [format!("({})", of_feeds["received_by_kind"]["impressions"])]
     );
+}
+
+#[test]
+fn a_run_handed_over_from_an_archive_goes_on_in_kafka_and_its_tables_are_certified() {
+    let Some((_kafka, mut stage)) = stage() else { return };
+    archive_every(&mut stage, 100);
+    stage.produce_campaigns(&golden("campaigns.csv"));
+    stage.produce_piece(0, 3, Duration::ZERO);
+    stage.run_until_idle_with(2);
+    // State and database are lost; the archive is not, nor what came since.
+    fs::remove_dir_all(stage.root.path().join("state")).expect("removed");
+    ClickHouse::connect(stage.clickhouse.clone()).expect("the server").drop_database().expect("dropped");
+    stage.produce_piece(1, 3, Duration::ZERO);
+    // However often it is killed: before the hand-over is done, or after.
+    for pause in [300, 900, 1500] {
+        let mut job = stage.start(&["--from-archive", "archive"]);
+        thread::sleep(Duration::from_millis(pause));
+        job.kill();
+    }
+    stage.produce_piece(2, 3, Duration::ZERO);
+    let rest = ["--workers", "3", "--epoch-ms", "50", "--until-idle-ms", "1500"];
+    let run = [&["run", "--config", "live.toml", "--from-archive", "archive"][..], &rest].concat();
+    program(&stage, &run);
+    check(&stage);
+    let verify = ["verify", "--archive", "archive", "--config", "live.toml"];
+    let said = program(&stage, &verify);
+    assert!(said.contains("equal: what is published"), "{said}");
+
+    // One cell that is not what the archive gives.
+    let clickhouse = ClickHouse::connect(stage.clickhouse.clone()).expect("the server");
+    let cell = "INSERT INTO reach_day SELECT day, campaign_id, users + 1, impressions, version + 1, 0 \
+                FROM reach_day FINAL ORDER BY day, campaign_id LIMIT 1";
+    server::run(&clickhouse, cell);
+    let done = stage.program(&verify);
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert_eq!(done.status.code(), Some(5), "{said}");
+    assert!(said.contains("users is") && said.matches("DIFFERS").count() == 1, "{said}");
 }

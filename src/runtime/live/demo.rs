@@ -212,6 +212,7 @@ fn play(
     let options = Options {
         job: JOB.to_owned(),
         state: demo.state.clone(),
+        from_archive: None,
         workers: demo.workers,
         epoch: EPOCH,
         until_idle: None,

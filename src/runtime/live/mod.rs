@@ -16,6 +16,7 @@ mod archiving;
 mod binder;
 pub mod demo;
 mod following;
+mod handover;
 mod hub;
 mod worker;
 
@@ -47,6 +48,8 @@ pub struct Options {
     pub job: String,
     /// Where the binding log lies.
     pub state: PathBuf,
+    /// The archive that an empty state begins with.
+    pub from_archive: Option<PathBuf>,
     /// Worker threads.
     pub workers: usize,
     /// The time from one epoch to the next.
@@ -119,6 +122,45 @@ pub enum LiveError {
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// There is no archive to begin with.
+    #[error("{path} is no archive: it holds no manifest")]
+    NoArchive {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The archive was begun late.
+    #[error(
+        "the archive in {path} lacks what was read up to epoch {begins}, before there was an archive: the \
+         tables would lack it, too; start from Kafka, or from a checkpoint"
+    )]
+    PartOfArchive {
+        /// Where it is.
+        path: PathBuf,
+        /// Where it begins.
+        begins: Epoch,
+    },
+    /// A file of the archive isn't what was written.
+    #[error("{path}: {hint}; restore the file from a copy")]
+    ArchiveFile {
+        /// Which.
+        path: String,
+        /// What is wrong.
+        hint: String,
+    },
+    /// The input of a hand-over.
+    #[error(transparent)]
+    Source(#[from] crate::sources::files::SourceError),
+    /// There is something in ClickHouse already.
+    #[error(
+        "ClickHouse holds epoch {published} of job {job:?}, so a hand-over from an archive could not tell what \
+         is old there; name an empty database, or another job"
+    )]
+    NotEmpty {
+        /// The job.
+        job: String,
+        /// The frontier in ClickHouse.
+        published: Epoch,
+    },
     /// ClickHouse is behind the checkpoint.
     #[error(
         "the checkpoint in {place} goes up to epoch {checkpoint} of job {job:?}, but ClickHouse holds only \
@@ -272,13 +314,25 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     let store = Arc::new(Store::directory(directory.unwrap_or_else(|| options.state.join("checkpoint")))?);
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let run = format!("{:x}-{}", started.as_millis(), std::process::id());
-    let recovery = Recovery::find(&store, &options.job, &run)?;
+    let mut recovery = Recovery::find(&store, &options.job, &run)?;
+    if let Some(archive) = &options.from_archive
+        && recovery.latest == 0
+        && log.last_epoch().is_none()
+    {
+        if published > 0 {
+            return Err(LiveError::NotEmpty { job: options.job.clone(), published });
+        }
+        handover::import(config, &kafka, archive, &store, (&options.job, &run))?;
+        recovery = Recovery::find(&store, &options.job, &run)?;
+    }
     let checkpoint = recovery.manifest.epoch;
+    // What came from an archive was never published; a start that was killed begins anew with it.
+    let unpublished = recovery.manifest.handed_over && published == 0;
     if published > checkpoint && log.last_epoch().is_none() {
         let (job, path) = (options.job.clone(), options.state.clone());
         return Err(LiveError::ForeignLog { job, published, path });
     }
-    if published < checkpoint {
+    if published < checkpoint && !unpublished {
         let (job, place) = (options.job.clone(), store.place().to_owned());
         return Err(LiveError::Behind { job, published, checkpoint, place });
     }
@@ -304,7 +358,8 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     let writer = Writer::new(options.job.clone(), 0);
     let publisher = Publisher::start(clickhouse, writer, Arc::clone(&names)).map_err(LiveError::Thread)?;
     let rejects = kafka.rejects_topic.as_ref().map(|topic| Topic::open(&kafka, topic)).transpose()?;
-    let (binder, first) = Binder::new(log, published, options.workers, options.epoch.as_millis() as u64);
+    let (binder, first) =
+        Binder::new(log, published.max(checkpoint), options.workers, options.epoch.as_millis() as u64);
     let shared = Arc::new(Shared {
         registry: kafka.registry.as_ref().map(|registry| Arc::new(Registry::start(registry))),
         kafka,

@@ -97,6 +97,11 @@ impl<'a> LiveWorker<'a> {
     /// by epoch, as it was bound.
     fn recover(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
         let shared = self.shared;
+        let checkpoint = shared.recovery.manifest.epoch;
+        if checkpoint > shared.published {
+            // It came from an archive: all of it is a change, of that epoch.
+            self.job.advance_to(checkpoint);
+        }
         self.load(worker)?;
         self.archive_missed()?;
         let published = shared.history.partition_point(|binding| binding.epoch <= shared.published);

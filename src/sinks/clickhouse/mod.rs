@@ -18,11 +18,13 @@
 //! | `rows`, `tables` | typed upserts to rows of text and integers |
 //! | `upserts` | a batch: its size, its parts, the tokens of its inserts |
 //! | `client` | one attempt at anything |
+//! | `lines` | rows as lines of CSV, to be compared |
 //! | `retry`, `publish` | as many attempts as it takes |
 //! | `publisher` | the thread that makes them |
 
 mod client;
 mod error;
+mod lines;
 mod publish;
 mod publisher;
 mod rejects;

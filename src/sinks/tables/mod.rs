@@ -3,10 +3,12 @@
 mod facts;
 mod paths;
 mod quality;
+mod shape;
 
 pub use facts::{AttributionHour, PerformanceHour, PerformanceMinute, ReachDay, SupplyHour};
 pub use paths::ConversionPath;
 pub use quality::QualityMinute;
+pub use shape::Shape;
 
 use super::cells::{CellSink, Column, ColumnKind};
 use super::texts::Texts;

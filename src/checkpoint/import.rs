@@ -1,0 +1,56 @@
+//! A first checkpoint out of records from elsewhere, such as an archive.
+
+use super::error::CheckpointError;
+use super::fed::Records;
+use super::manifest::{self, Manifest};
+use super::segment::SegmentWriter;
+use super::store::{Created, Store};
+use crate::bindings::Positions;
+use crate::names::Text;
+
+/// A checkpoint in the making. It is there once it is finished, and not before.
+pub struct Import<'a> {
+    store: &'a Store,
+    manifest: Manifest,
+}
+
+impl<'a> Import<'a> {
+    /// Begins the first checkpoint of a job.
+    pub fn new(store: &'a Store, job: &str, run: &str) -> Self {
+        let mut manifest = Manifest::new(job, run);
+        (manifest.number, manifest.handed_over) = (1, true);
+        Self { store, manifest }
+    }
+
+    /// Adds a segment.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub fn add(&mut self, records: &Records, texts: &[Text]) -> Result<(), CheckpointError> {
+        let mut segment = SegmentWriter::new(&self.manifest.job);
+        records.write(&mut segment);
+        segment.add_texts(texts);
+        if segment.is_empty() {
+            return Ok(());
+        }
+        let name = format!("segment-{}-import-{:08}.seg", self.manifest.run, self.manifest.segments.len());
+        let (bytes, listed) = segment.finish(name, 0);
+        self.store.create(&listed.name, bytes)?;
+        self.manifest.segments.push(listed);
+        Ok(())
+    }
+
+    /// Ends it: all that was added was read up to these positions, as of `epoch`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Fenced`] when there is a checkpoint by now.
+    pub fn finish(mut self, epoch: u64, positions: &Positions) -> Result<(), CheckpointError> {
+        self.manifest.epoch = epoch;
+        self.manifest.set_positions(positions);
+        let number = self.manifest.number;
+        match self.store.create(&manifest::name(number), self.manifest.bytes())? {
+            Created::Yes => Ok(()),
+            Created::Taken => Err(CheckpointError::Fenced { place: self.store.place().to_owned(), number }),
+        }
+    }
+}
