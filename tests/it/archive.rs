@@ -177,6 +177,40 @@ fn a_certificate_names_the_cells_that_differ() {
 }
 
 #[test]
+fn old_files_are_moved_when_nobody_uses_the_archive_and_are_read_where_they_are() {
+    let root = TempDir::new().expect("temporary directory");
+    archive(&golden().join("raw"), &root.path().join("archive"), 1);
+    let rules = "[archive]\ndirectory = 'archive'\ncold_directory = 'cold'\ncold_after_days = 2\n";
+    fs::write(root.path().join("live.toml"), rules).expect("written");
+    let program = |arguments: &[&str]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_advertisex"));
+        let done = program.args(arguments).current_dir(root.path()).output().expect("it starts");
+        (done.status.code(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
+    };
+    let retain = ["archive", "retain", "--config", "live.toml"];
+    let (code, said) = program(&[&retain[..], &["--dry-run"]].concat());
+    assert!(code == Some(0) && said.contains("would be moved") && said.contains("2026-03-01"), "{said}");
+    assert!(!root.path().join("cold").exists(), "nothing was done");
+
+    let lock = fs::File::create(root.path().join("archive/archive.lock")).expect("a lock");
+    lock.lock_shared().expect("locked, as a run does");
+    let (code, said) = program(&retain);
+    assert!(code == Some(1) && said.contains("in use by a run"), "{said}");
+    drop(lock);
+    let (code, said) = program(&retain);
+    assert!(code == Some(0) && said.contains("were moved"), "{said}");
+    let (_, said) = program(&["archive", "list", "--archive", "archive"]);
+    assert!(said.contains("cold") && !said.contains("hot"), "{said}");
+    let golden = golden().display().to_string();
+    let replay = ["replay", "-q", "--input", "archive", "--lookups", &golden, "--output", "tables"];
+    let (code, said) = program(&replay);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) =
+        program(&["verify", "--archive", "archive", "--lookups", &golden, "--against", "tables"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn a_replay_without_lookups_says_where_they_are_looked_for() {
     let root = TempDir::new().expect("temporary directory");
     let archived = root.path().join("archive");
