@@ -4,9 +4,9 @@ use super::error::CheckpointError;
 use super::fed::Records;
 use super::manifest::{self, Manifest};
 use super::segment::SegmentWriter;
-use super::store::{Created, Store};
 use crate::bindings::Positions;
 use crate::names::Text;
+use crate::store::{Created, Store};
 
 /// A checkpoint in the making. It is there once it is finished, and not before.
 pub struct Import<'a> {

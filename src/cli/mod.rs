@@ -3,8 +3,10 @@
 mod archive;
 mod args;
 mod check;
+mod cluster;
 mod demo;
 mod generate;
+mod launch;
 mod rejects;
 mod replay;
 mod run;
@@ -23,12 +25,16 @@ use args::{Cli, Command};
 mod exit {
     /// Something failed on the way: a disk, a damaged input directory.
     pub const FAILED: u8 = 1;
+    /// The arguments make no sense together; else clap finds that out.
+    pub const USAGE: u8 = 2;
     /// The configuration or a lookup table is wrong.
     pub const BAD_CONFIG: u8 = 3;
     /// The output directory already holds results.
     pub const OCCUPIED: u8 = 4;
     /// What is published isn't what the archive gives.
     pub const DIFFERS: u8 = 5;
+    /// The processes of a cluster failed too often.
+    pub const TOO_OFTEN: u8 = 6;
     /// The numbers did not add up; nothing was published.
     pub const IMBALANCE: u8 = 70;
 }
@@ -43,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Cluster(args) => cluster::run(&args, cli.log_json),
         Command::Rejects(args) => rejects::run(&args),
         Command::Archive(args) => archive::run(&args),
         Command::Verify(args) => verify::run(&args),
@@ -87,6 +94,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     use crate::generate::GenerateError;
     use crate::runtime::live::LiveError;
     use crate::runtime::replay::ReplayError;
+    use crate::runtime::supervisor::SupervisorError;
     use crate::sinks::directory::DirectoryError;
 
     if error.is::<crate::config::ConfigError>() {
@@ -95,12 +103,23 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<verify::Differs>() {
         return exit::DIFFERS;
     }
+    if error.downcast_ref().is_some_and(crate::runtime::cluster::ClusterError::is_usage) {
+        return exit::USAGE;
+    }
     if let Some(GenerateError::NotEmpty { .. } | GenerateError::NotOurs { .. }) = error.downcast_ref() {
         return exit::OCCUPIED;
     }
     match error.downcast_ref() {
         Some(LiveError::NoKafka) => return exit::BAD_CONFIG,
         Some(LiveError::Imbalance { .. }) => return exit::IMBALANCE,
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(SupervisorError::TooOften { .. }) => return exit::TOO_OFTEN,
+        Some(SupervisorError::Failed { status, .. }) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            return code.unwrap_or(exit::FAILED);
+        }
         _ => {}
     }
     match error.downcast_ref::<ReplayError>() {

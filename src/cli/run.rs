@@ -1,24 +1,26 @@
 //! `advertisex run`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::args;
+use super::launch::stop_on_signal;
 use crate::config::Config;
 use crate::runtime::live::{self, Options};
 
 /// Runs live until it is told to end.
 pub fn run(args: &args::Run) -> anyhow::Result<()> {
     let config = Config::load(Some(&args.config))?;
+    let workers = workers(args.workers, &config);
+    let is_alone = args.processes.cluster(workers, &config)?.is_alone();
+    anyhow::ensure!(is_alone, "a live run works in one process as yet; leave out --hosts and --processes");
     let options = Options {
         job: args.job.clone(),
         state: args.state.clone(),
         from_archive: args.from_archive.clone(),
-        workers: workers(args.workers, &config),
+        workers,
         epoch: Duration::from_millis(args.epoch_ms),
         until_idle: args.until_idle_ms.map(Duration::from_millis),
-        stop: stop_on_signal()?,
+        stop: stop_on_signal(&args.processes)?,
     };
     Ok(live::run(&config, &options)?)
 }
@@ -29,12 +31,4 @@ pub fn workers(asked: Option<usize>, config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     }
-}
-
-/// A flag that Ctrl-C and SIGTERM set.
-pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))?;
-    Ok(stop)
 }

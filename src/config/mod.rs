@@ -40,8 +40,36 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     /// How buckets are reached, where a place is one.
     pub s3: S3Config,
+    /// How the processes of a cluster find and lose each other.
+    pub cluster: ClusterConfig,
+    /// How the processes of a local cluster are watched over.
+    pub supervisor: SupervisorConfig,
     /// Where and how accepted events are archived.
     pub archive: ArchiveConfig,
+}
+
+/// How the processes of a cluster find and lose each other.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct ClusterConfig {
+    /// How long they wait until all are connected.
+    pub connect: Duration,
+    /// A process that does not answer for this long, not even its system, is given up.
+    pub silence: Duration,
+}
+
+/// How the processes of a local cluster are watched over.
+#[derive(Copy, Clone, Debug)]
+pub struct SupervisorConfig {
+    /// How long processes may take to end once they are told to.
+    pub stop_timeout: Duration,
+    /// How often all are started again,
+    pub restarts_max: usize,
+    /// within which time.
+    pub restart_window: Duration,
+    /// The pause before the first of these; each next is twice as long,
+    pub restart_min: Duration,
+    /// up to this.
+    pub restart_max: Duration,
 }
 
 /// What a live run keeps so that it can start again.

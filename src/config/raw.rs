@@ -18,7 +18,7 @@ raw! {
     /// The file.
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
-        checkpoint: Checkpoint, archive: Archive, s3: S3,
+        checkpoint: Checkpoint, archive: Archive, cluster: Cluster, s3: S3,
     }
 
     /// `[sources]`
@@ -64,6 +64,12 @@ raw! {
     S3 {
         endpoint: String, region: String, access_key_id: String, secret_access_key: String, allow_http: bool,
         connect_timeout_ms: u64, request_timeout_ms: u64, retry_within_ms: u64,
+    }
+
+    /// `[cluster]`
+    Cluster {
+        connect_timeout_ms: u64, silence_timeout_ms: u64, stop_timeout_ms: u64, restarts_max: usize,
+        restart_window_ms: u64, restart_min_ms: u64, restart_max_ms: u64,
     }
 
     /// `[archive]`

@@ -7,9 +7,11 @@ use dataflows::graphs::catalogue::{Inputs, Outputs, build};
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
 use dataflows::model::time::{Epoch, EventTime, Minute};
+use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
 
 use super::publish::{Publication, Totals};
+use super::telling::{Neighbours, Telling};
 use crate::checkpoint::RejectCount;
 use crate::formats::Batch;
 use crate::sinks::table_file::PublishError;
@@ -18,7 +20,7 @@ use crate::sinks::table_file::PublishError;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What the sources counted, per feed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Records received.
     pub received: [u64; Feed::ALL.len()],
@@ -86,6 +88,8 @@ pub struct Job {
     epoch: Epoch,
     counts: Counts,
     arrived: Arrived,
+    /// With several processes: the texts of keys.
+    telling: Option<Telling>,
 }
 
 /// Counts of the present epoch.
@@ -115,13 +119,28 @@ impl Arrived {
 }
 
 impl Job {
-    /// Builds this worker's part. The first worker brings in the lookups.
+    /// Builds this worker's part; all workers are of this process. The first worker brings in the
+    /// lookups.
     pub fn new(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
-        let (mut inputs, outputs) = worker.dataflow(build);
+        Self::build(worker, lookups, None)
+    }
+
+    /// The same, where workers may be of several processes.
+    pub fn among(worker: &mut Worker, lookups: &[LookupRow], neighbours: &Neighbours) -> Self {
+        Self::build(worker, lookups, Some(neighbours))
+    }
+
+    fn build(worker: &mut Worker, lookups: &[LookupRow], neighbours: Option<&Neighbours>) -> Self {
+        let (mut inputs, outputs, telling) = worker.dataflow(|scope| {
+            let (inputs, outputs) = build(scope);
+            let telling = neighbours.and_then(|neighbours| Telling::new(scope, neighbours, &outputs));
+            (inputs, outputs, telling)
+        });
         if worker.index() == 0 {
             lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
         }
-        Self { inputs, outputs, epoch: 0, counts: Counts::default(), arrived: Arrived::default() }
+        let (counts, arrived) = (Counts::default(), Arrived::default());
+        Self { inputs, outputs, epoch: 0, counts, arrived, telling }
     }
 
     /// Takes a batch into the present epoch.
@@ -157,6 +176,7 @@ impl Job {
         }
         let by_kind = [bids.len(), clicks.len(), conversions.len(), impressions.len()];
         self.counts.kinds.iter_mut().zip(by_kind).for_each(|(kind, events)| *kind += events as u64);
+        self.telling.iter_mut().for_each(Telling::tell);
     }
 
     fn arrive(&mut self, feed: Feed, ts: Option<EventTime>, what: Quality) {
@@ -185,6 +205,7 @@ impl Job {
         }
         self.epoch = epoch;
         self.inputs.advance_to(epoch);
+        self.telling.iter_mut().for_each(|telling| telling.advance_to(epoch));
         self.outputs.compact_to(epoch - 1);
     }
 
@@ -225,12 +246,15 @@ impl Job {
         publication: &Publication,
         stopped: impl Fn() -> bool,
     ) -> Result<Totals, PublishError> {
-        let Self { mut inputs, outputs, mut arrived, .. } = self;
+        let Self { mut inputs, outputs, mut arrived, telling, .. } = self;
         for (key, count) in arrived.drain() {
             inputs.quality.update(key, count);
         }
         // Graphs whose inputs have ended let go of their state: what is made of it needs the room.
         drop(inputs);
+        if let Some(telling) = telling {
+            telling.end();
+        }
         // Another worker may be epochs ahead, and what it reads there is partly for this one.
         while !(outputs.is_complete(Epoch::MAX) || stopped()) {
             worker.step_or_park(Some(PATIENCE));
@@ -241,6 +265,6 @@ impl Job {
         if stopped() {
             return Ok(Totals::default());
         }
-        publication.contribute(worker.index(), outputs, Epoch::MAX, &stopped)
+        publication.contribute(worker.index() % publication.workers(), outputs, Epoch::MAX, &stopped)
     }
 }

@@ -2,16 +2,21 @@
 
 pub mod archives;
 mod assembly;
+pub mod cluster;
 mod crew;
 pub mod demo;
 pub mod history;
 pub mod job;
 pub mod live;
+pub mod post;
 pub mod progress;
 pub mod publish;
 pub mod replay;
 pub mod report;
 mod rows;
+mod settle;
+pub mod supervisor;
 mod table;
+mod telling;
 pub mod top;
 pub mod verify;

@@ -13,12 +13,14 @@ use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use csv::{Reader, StringRecord};
 use dataflows::model::time::Epoch;
 use serde::Deserialize;
 
+use super::cluster::Cluster;
 use super::job::TimeRange;
 use super::replay::{self, ReplayError, Replayed};
 use crate::archive::{ArchiveError, Catalog};
@@ -185,7 +187,7 @@ fn recompute(config: &Config, options: &Options, output: &Path) -> Result<Replay
     if let Some(parent) = output.parent() {
         fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
     }
-    Ok(replay::replay(
+    let replayed = replay::replay(
         config,
         &replay::Options {
             input: options.archive.clone(),
@@ -193,13 +195,16 @@ fn recompute(config: &Config, options: &Options, output: &Path) -> Result<Replay
             rules: options.rules.clone(),
             output: output.to_owned(),
             format: TableFormat::Csv,
-            workers: options.workers,
+            cluster: Cluster::alone(options.workers),
             epoch_events: config.replay.epoch_events,
             range: TimeRange::default(),
             force: false,
             quiet: true,
+            stop: Arc::default(),
         },
-    )?)
+    )?;
+    // Alone, it always says what was done.
+    replayed.ok_or(VerifyError::Replay(ReplayError::Stopped))
 }
 
 /// What the archive is held against.

@@ -13,6 +13,7 @@ use advertisex::bindings::{Range, TopicPartition};
 use advertisex::config::Config;
 use advertisex::formats::Batch;
 use advertisex::names::Names;
+use advertisex::runtime::cluster::Cluster;
 use advertisex::runtime::job::TimeRange;
 use advertisex::runtime::replay::{Options, Replayed, replay};
 use advertisex::sinks::table_file::TableFormat;
@@ -71,7 +72,8 @@ fn options(input: &Path, output: &Path, range: TimeRange) -> Options {
         rules: None,
         output: output.to_owned(),
         format: TableFormat::Csv,
-        workers: 2,
+        cluster: Cluster::alone(2),
+        stop: Arc::default(),
         epoch_events: 0,
         range,
         force: true,
@@ -80,7 +82,8 @@ fn options(input: &Path, output: &Path, range: TimeRange) -> Options {
 }
 
 fn run(input: &Path, output: &Path, range: TimeRange) -> Replayed {
-    replay(&Config::load(None).expect("defaults"), &options(input, output, range)).expect("replays")
+    let done = replay(&Config::load(None).expect("defaults"), &options(input, output, range));
+    done.expect("replays").expect("the first process says what was done")
 }
 
 fn digests(done: &Replayed) -> Vec<(&'static str, String)> {

@@ -2,7 +2,9 @@
 
 mod archive;
 mod cli;
+mod cluster;
 mod damage;
 mod golden;
+mod hosts_apart;
 mod oracle;
 mod random;

@@ -114,7 +114,7 @@ fn the_worked_example_of_attribution_holds_to_the_last_digit() {
     check(&expected);
     for workers in [1, 2] {
         let history = Arc::new(changes.chunks(7).map(<[_]>::to_vec).collect::<Vec<_>>());
-        let actual = run(&history, Plan { workers, closed_at_once: 3, seed: 0 });
+        let actual = run(&history, Plan { processes: 1, workers, closed_at_once: 3, seed: 0 });
         let actual = actual.last().expect("an epoch");
         check(actual);
         let differences = expected.differences(actual);
