@@ -13,3 +13,4 @@ pub mod names;
 pub mod runtime;
 pub mod sinks;
 pub mod sources;
+pub mod telemetry;

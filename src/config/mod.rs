@@ -5,13 +5,17 @@ pub mod clickhouse;
 mod client;
 mod kafka;
 mod locate;
+pub mod metrics;
 mod raw;
+pub mod time;
 mod validate;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::clickhouse::ClickHouseConfig;
+use self::metrics::MetricsConfig;
+use self::time::TimeConfig;
 use crate::formats::layout::Layout;
 
 pub use client::Secret;
@@ -33,6 +37,10 @@ pub struct Config {
     pub clickhouse: ClickHouseConfig,
     /// What a live run keeps so that it can start again.
     pub checkpoint: CheckpointConfig,
+    /// Watermarks, and how long numbers can be corrected when the job runs live.
+    pub time: TimeConfig,
+    /// Where a live run shows how it goes.
+    pub metrics: MetricsConfig,
 }
 
 /// What a live run keeps so that it can start again.

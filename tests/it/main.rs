@@ -3,5 +3,6 @@
 mod cli;
 mod damage;
 mod golden;
+mod horizon;
 mod oracle;
 mod random;
