@@ -53,7 +53,7 @@ fn fed(names: &Names, epoch: Epoch) -> Fed {
     let dimension = Some(DimensionRow { dimension: Dimension::Site, id, attributes });
     let row = (epoch % 6 < 3).then_some(Entry { rule: Some(user), dimension });
     let rows = vec![RowChange { topic, partition: 0, key: vec![(epoch % 3) as u8].into(), row }];
-    Fed { epoch, ranges, records, rows }
+    Fed { epoch, ranges, records, rows, expired: None }
 }
 
 fn plan(workers: usize) -> Plan {

@@ -39,14 +39,16 @@ fn terms(bucket: Millis) -> Terms {
     Terms { disorder, correction, bucket, bid_lifetime: Millis::hours(3), pause: Millis(0) }
 }
 
-/// Anything may come, go, contradict itself and come again, long before and after its time. After
-/// every epoch of the history comes one in which the horizon moves and nothing else happens.
+/// Anything may come, go, contradict itself and come again, but for what comes too late. After every
+/// epoch of the history comes one in which the horizon moves and nothing else happens.
 fn anything(seed: u64) -> Vec<Step> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let terms = terms(Millis(*[60_000, HOUR, 24 * HOUR].choose(&mut rng).expect("not empty")));
     let (mut lookups, mut horizon, mut steps) = (Lookups::default(), Horizon::default(), Vec::new());
     let mut watermark = START;
-    for changes in history(seed, 20) {
+    for mut changes in history(seed, 20) {
+        let gate = Gate::live(u64::MAX, &horizon);
+        changes.retain(|(record, _)| record.ts().is_none_or(|ts| gate.judge(ts).is_none()));
         for (record, diff) in &changes {
             if let Record::Lookup(row) = record {
                 lookups.update(*row, *diff);
@@ -68,7 +70,7 @@ fn anything(seed: u64) -> Vec<Step> {
 #[test]
 fn what_expires_moves_no_number_that_is_open() {
     let mut let_go = 0;
-    for seed in seeds(0..120) {
+    for seed in seeds(0..100) {
         let steps = Arc::new(anything(seed));
         let plan = Plan { workers: 1 + usize::from(seed % 20 == 0), seed, restart: None };
         let tables = run(&steps, plan);
@@ -84,7 +86,7 @@ fn what_expires_moves_no_number_that_is_open() {
             let_go += rows(&pair[0]).saturating_sub(rows(&pair[1]));
         }
     }
-    assert!(std::env::var("ADVERTISEX_SEED").is_ok() || let_go > 10_000, "hardly anything expired: {let_go}");
+    assert!(std::env::var("ADVERTISEX_SEED").is_ok() || let_go > 3_000, "hardly anything expired: {let_go}");
 }
 
 /// A world that moves on: events come late, twice and in other versions, and some too late.
@@ -113,7 +115,7 @@ const WINDOWS: Windows = Windows {
 #[test]
 fn open_numbers_are_those_of_a_run_that_forgets_nothing() {
     let (mut coverage, mut late, mut kept, mut all) = (Coverage::default(), 0, 0, 0);
-    for seed in seeds(10_000..10_060) {
+    for seed in seeds(10_000..10_040) {
         let (steps, too_late) = passing(seed, &WINDOWS);
         late += too_late;
         let steps = Arc::new(steps);
@@ -129,13 +131,13 @@ fn open_numbers_are_those_of_a_run_that_forgets_nothing() {
             assert!(differences.is_empty(), "{plan:?}, step {number}:\n{differences}");
         }
     }
-    assert!(std::env::var("ADVERTISEX_SEED").is_ok() || late > 500, "hardly anything was late: {late}");
+    assert!(std::env::var("ADVERTISEX_SEED").is_ok() || late > 300, "hardly anything was late: {late}");
     assert!(kept < all * 3 / 4, "hardly anything was let go of: {kept} of {all} rows");
 }
 
 #[test]
 fn a_restart_goes_on_with_the_same_numbers() {
-    for seed in seeds(20_000..20_040) {
+    for seed in seeds(20_000..20_030) {
         let steps = Arc::new(anything(seed));
         let workers = 1 + usize::from(seed % 10 == 0);
         let straight = run(&steps, Plan { workers, seed, restart: None });

@@ -98,7 +98,8 @@ impl Passing {
             let dims = Dims { campaign: Name::new(campaign), site: self.site(), ..Dims::default() };
             records.push(Record::Bid(auction, Bid { dims, bid: Micros(500), ts: time(ts) }));
             if self.rng.random_bool(0.6) {
-                self.impression(auction, dims, ts + self.rng_below(HOUR), records);
+                let seen = ts + self.rng_below(HOUR);
+                self.impression(auction, dims, seen, records);
             }
         }
         if let Some((id, seen)) = self.recent()
