@@ -23,11 +23,12 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
-const TOPICS: [(&str, i32); 8] = [
+const TOPICS: [(&str, i32); 9] = [
     ("impressions", 3),
     ("events", 2),
     ("bid_requests", 3),
     ("campaigns", 1),
+    ("attribution_rules", 1),
     ("advertisers", 1),
     ("creatives", 2),
     ("sites", 1),
@@ -170,6 +171,21 @@ impl Stage {
         let again: Vec<_> = self.messages.iter().filter(|_| dice.random_bool(repeated)).cloned().collect();
         self.messages.extend(again);
         self.messages.shuffle(dice);
+    }
+
+    /// Puts messages of all feeds side by side, as far as each is in its feed.
+    pub fn in_step(&mut self) {
+        let count = |topic| self.messages.iter().filter(|message| message.topic == topic).count();
+        let counts = ["impressions", "events", "bid_requests"].map(|topic| (topic, count(topic)));
+        let mut places = [0; 3];
+        let mut placed: Vec<(f64, Message)> = Vec::new();
+        for message in self.messages.drain(..) {
+            let at = counts.iter().position(|(topic, _)| *topic == message.topic).expect("a feed");
+            placed.push((places[at] as f64 / counts[at].1 as f64, message));
+            places[at] += 1;
+        }
+        placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.messages = placed.into_iter().map(|(_, message)| message).collect();
     }
 
     fn configure(&self) {
