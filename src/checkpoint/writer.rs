@@ -48,7 +48,7 @@ pub struct Checkpointer {
 
 enum Message {
     /// What a worker has read.
-    Fed(Fed),
+    Fed(Box<Fed>),
     /// A worker has handed over all that was bound before this start.
     Ready,
     /// The run is over.
@@ -116,7 +116,7 @@ impl Checkpointer {
     pub fn feed(&self, fed: Fed) {
         self.state.waiting.fetch_add(fed.records.bytes(), Relaxed);
         // A writer that has ended has said why.
-        let _ = self.sender.send(Message::Fed(fed));
+        let _ = self.sender.send(Message::Fed(Box::new(fed)));
     }
 
     /// A worker has handed over all that was bound before this start.
@@ -213,7 +213,7 @@ impl Writer {
         let mut message = receiver.recv_timeout(TICK);
         loop {
             match message {
-                Ok(Message::Fed(fed)) => self.pending.entry(fed.epoch).or_default().push(fed),
+                Ok(Message::Fed(fed)) => self.pending.entry(fed.epoch).or_default().push(*fed),
                 Ok(Message::Ready) => self.ready += 1,
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
