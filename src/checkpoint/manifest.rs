@@ -181,7 +181,8 @@ pub fn damaged(store: &Store, name: &str, damage: Damage) -> CheckpointError {
     CheckpointError::Damaged { place: store.place().to_owned(), name: name.to_owned(), damage }
 }
 
-fn seal(value: &impl Serialize) -> Vec<u8> {
+/// A value as an object: JSON, and behind it a line with its checksum.
+pub fn seal(value: &impl Serialize) -> Vec<u8> {
     // None of these types can fail to be written.
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
@@ -190,7 +191,11 @@ fn seal(value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-fn unseal<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Damage> {
+/// The value of an object, if its checksum holds.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn unseal<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Damage> {
     const LINE: usize = 17;
     let at = bytes.len().saturating_sub(LINE);
     let (body, line) = bytes.split_at(at);

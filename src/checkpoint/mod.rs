@@ -24,11 +24,11 @@ mod writer;
 
 pub use error::CheckpointError;
 pub use fed::{Fed, Records};
-pub use manifest::{HeldRows, Manifest};
+pub use manifest::{HeldRows, Manifest, read_rows, seal, unseal, write_rows};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;
 pub use segment::{Damage, Listed, LoadFault, Segment, SegmentWriter};
-pub use store::Store;
+pub use store::{Created, Store};
 pub use writer::{Checkpointer, Plan};
 
 #[cfg(test)]

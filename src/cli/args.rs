@@ -44,6 +44,8 @@ pub enum Command {
     Check(Check),
     /// Look at records that a live run rejected, and send them corrected.
     Rejects(Rejects),
+    /// List the archive of a live run, or move and delete old files of it.
+    Archive(Archive),
     /// Print the ClickHouse schema, as a live run creates it.
     Schema(Schema),
     /// Print a completion script for a shell.
@@ -133,6 +135,39 @@ pub enum RejectsCommand {
     },
 }
 
+/// `archive`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex archive list --archive /var/lib/advertisex/archive
+  advertisex archive retain --config live.toml --dry-run
+A live run applies the rules of age itself, every archive.interval_ms; `retain` does it while none runs.")]
+pub struct Archive {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ArchiveCommand,
+}
+
+/// The commands of `archive`.
+#[derive(Debug, Subcommand)]
+pub enum ArchiveCommand {
+    /// List its files by day and kind.
+    List {
+        /// The archive's directory.
+        #[arg(long, value_name = "DIR")]
+        archive: PathBuf,
+    },
+    /// Move and delete files as archive.cold_after_days and archive.delete_after_days say.
+    Retain {
+        /// Configuration of the live run.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
 /// `replay`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -148,9 +183,10 @@ pub struct Replay {
     /// The directory of feeds.
     #[arg(long, value_name = "DIR")]
     pub input: PathBuf,
-    /// The directory of campaigns.csv and, if there are any, traffic.csv and attribution_rules.csv.
+    /// The directory of campaigns.csv and, if there are any, traffic.csv and attribution_rules.csv
+    /// [default: the lookup rows that an archive holds].
     #[arg(long, value_name = "DIR")]
-    pub lookups: PathBuf,
+    pub lookups: Option<PathBuf>,
     /// Where the tables go; appears whole or not at all.
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,

@@ -1,5 +1,6 @@
 //! The command line: what is asked for, how it is answered, and the exit codes.
 
+mod archive;
 mod args;
 mod check;
 mod demo;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Rejects(args) => rejects::run(&args),
+        Command::Archive(args) => archive::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();

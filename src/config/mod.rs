@@ -1,6 +1,7 @@
 //! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
 //! program needs). Every default is in the embedded `config/default.toml`.
 
+pub mod archive;
 pub mod clickhouse;
 mod client;
 mod kafka;
@@ -13,6 +14,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::archive::ArchiveConfig;
 use self::clickhouse::ClickHouseConfig;
 use self::metrics::MetricsConfig;
 use self::time::TimeConfig;
@@ -41,6 +43,8 @@ pub struct Config {
     pub time: TimeConfig,
     /// Where a live run shows how it goes.
     pub metrics: MetricsConfig,
+    /// Where and how accepted events are archived.
+    pub archive: ArchiveConfig,
 }
 
 /// What a live run keeps so that it can start again.

@@ -18,7 +18,7 @@ raw! {
     /// The file.
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
-        checkpoint: Checkpoint, time: Time, metrics: Metrics,
+        checkpoint: Checkpoint, time: Time, metrics: Metrics, archive: Archive,
     }
 
     /// `[sources]`
@@ -68,6 +68,13 @@ raw! {
 
     /// `[metrics]`
     Metrics { listen: String }
+
+    /// `[archive]`
+    Archive {
+        directory: String, interval_ms: u64, row_group_rows: usize, file_bytes_max: usize,
+        pending_bytes_max: usize, merge_after_ms: u64, cold_directory: String, cold_after_days: u32,
+        delete_after_days: u32,
+    }
 
     /// `[sources.history]`
     History { bids: Vec<String>, impressions: Vec<String>, clicks: Vec<String>, conversions: Vec<String> }

@@ -63,6 +63,7 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         checkpoint: checkpoint(&raw.checkpoint)?,
         time: super::time::validate(&raw.time)?,
         metrics: super::metrics::validate(&raw.metrics)?,
+        archive: super::archive::validate(raw.archive)?,
     })
 }
 

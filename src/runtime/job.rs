@@ -10,6 +10,7 @@ use dataflows::model::time::{Epoch, EventTime, Minute};
 use timely::worker::Worker;
 
 use super::publish::{Publication, Totals};
+use crate::checkpoint::RejectCount;
 use crate::formats::Batch;
 use crate::sinks::table_file::PublishError;
 
@@ -55,11 +56,13 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
-    fn is_everything(&self) -> bool {
+    /// Whether nothing is left out.
+    pub fn is_everything(&self) -> bool {
         self.since.is_none() && self.until.is_none()
     }
 
-    fn contains(&self, ts: EventTime) -> bool {
+    /// Whether an instant is read.
+    pub fn contains(&self, ts: EventTime) -> bool {
         self.since.is_none_or(|since| ts >= since) && self.until.is_none_or(|until| ts < until)
     }
 
@@ -172,6 +175,13 @@ impl Job {
         for what in [Quality::Received, Quality::Rejected(reason)] {
             self.arrived.count(QualityKey { minute, feed, what }, count as isize);
         }
+    }
+
+    /// Counts rejects that were kept as numbers, and that the source has not counted.
+    pub fn receive_rejects(&mut self, RejectCount { minute, feed, reason, count }: RejectCount) {
+        self.count_rejects(minute, feed, reason, count);
+        self.counts.received[feed as usize] += count;
+        self.counts.rejected[feed as usize][reason as usize] += count;
     }
 
     /// Ends the present epoch on this worker and starts `epoch`.

@@ -1,8 +1,10 @@
 //! The only room that sees both sides: sources feed the graphs, and sinks read them.
 
+pub mod archives;
 mod assembly;
 mod crew;
 pub mod demo;
+pub mod history;
 pub mod job;
 pub mod live;
 pub mod progress;

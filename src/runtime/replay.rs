@@ -15,17 +15,19 @@ use std::time::Instant;
 use dataflows::model::lookups::LookupRow;
 use timely::worker::Worker;
 
+use super::history::{History, HistoryError};
 use super::job::{Counts, Job, TimeRange};
 use super::progress::{Progress, watch};
 use super::publish::{Publication, Totals};
 use super::report::{Imbalance, RunReport, feeds};
 use super::top::CampaignTotals;
+use crate::checkpoint::RejectCount;
 use crate::config::Config;
 use crate::formats::{Batch, Reject};
 use crate::names::Names;
 use crate::sinks::directory::{DirectoryError, PendingDirectory};
 use crate::sinks::table_file::{PublishError, TableFormat};
-use crate::sources::files::{SourceError, Split, SplitReader, discover, plan};
+use crate::sources::files::{SourceError, Split, SplitReader};
 use crate::sources::lookups::{self, LookupError};
 
 /// Events decoded at a time.
@@ -36,8 +38,8 @@ const BATCH_EVENTS: usize = 8192;
 pub struct Options {
     /// The directory of feeds.
     pub input: PathBuf,
-    /// The directory of lookup tables.
-    pub lookups: PathBuf,
+    /// The directory of lookup tables; an archive may hold some of its own, which then don't count.
+    pub lookups: Option<PathBuf>,
     /// A file of attribution rules beside those of the lookup tables.
     pub rules: Option<PathBuf>,
     /// Where the tables go.
@@ -68,6 +70,12 @@ pub enum ReplayError {
     /// The input.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] crate::archive::ArchiveError),
+    /// There are no lookup tables.
+    #[error("no lookup tables: name their directory with --lookups; {0} holds none of its own")]
+    NoLookups(PathBuf),
     /// The tables.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -87,6 +95,15 @@ pub enum ReplayError {
     Worker(String),
 }
 
+impl From<HistoryError> for ReplayError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Source(error) => error.into(),
+            HistoryError::Archive(error) => error.into(),
+        }
+    }
+}
+
 /// A finished replay.
 #[derive(Debug)]
 pub struct Replayed {
@@ -104,6 +121,7 @@ struct Shared {
     config: Config,
     names: Arc<Names>,
     lookups: Vec<LookupRow>,
+    rejected: Vec<RejectCount>,
     rejects: Mutex<BufWriter<File>>,
     progress: Progress,
     publication: Publication,
@@ -128,19 +146,23 @@ pub fn replay(config: &Config, options: &Options) -> Result<Replayed, ReplayErro
     let started = Instant::now();
     let directory = PendingDirectory::new(&options.output, options.force)?;
     let names = Arc::new(Names::default());
-    let mut rows = lookups::load(&options.lookups, &names)?;
+    let history = History::find(&options.input, &config.sources, &options.range)?;
+    let mut rows = match &options.lookups {
+        Some(lookups) => lookups::load(lookups, &names)?,
+        None if history.lookups.is_empty() => return Err(ReplayError::NoLookups(options.input.clone())),
+        None => history.lookups,
+    };
     if let Some(rules) = &options.rules {
         rows.extend(lookups::load_rules(rules, &names)?);
     }
-    let files = discover(&options.input, &config.sources)?;
-    let file_count = files.len();
-    let splits = plan(&files);
+    let (file_count, skipped, splits) = (history.files, history.skipped, history.splits);
     let input_bytes = splits.iter().map(|split| split.bytes).sum();
     let shared = Arc::new(Shared {
         splits: Mutex::new(splits.into()),
         config: config.clone(),
         names: Arc::clone(&names),
         lookups: rows,
+        rejected: history.rejected,
         rejects: Mutex::new(BufWriter::new(directory.create("rejects.jsonl")?)),
         progress: Progress::default(),
         publication: Publication::new(&directory, options.format, &names, options.workers)?,
@@ -156,6 +178,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Replayed, ReplayErro
     let mut rejects = shared.rejects.lock().unwrap_or_else(PoisonError::into_inner);
     rejects.flush().map_err(|source| ReplayError::Output { file: "rejects.jsonl", source })?;
 
+    (report.files_skipped, report.row_groups_skipped) = (skipped.files, skipped.row_groups);
     report.took(started.elapsed());
     write_report(&directory, &report)?;
     Ok(Replayed { report, top: totals.campaigns.largest(&names), output: directory.publish()? })
@@ -209,6 +232,9 @@ fn work(worker: &mut Worker, shared: &Shared) -> Result<(Counts, Totals), Replay
     let mut job = Job::new(worker, &shared.lookups);
     let mut batch = Batch::default();
     let mut in_epoch = 0;
+    if worker.index() == 0 {
+        shared.rejected.iter().for_each(|count| job.receive_rejects(*count));
+    }
     while let Some(split) = next_split(shared) {
         let mut reader = SplitReader::open(split, &shared.config.sources, Arc::clone(&shared.names));
         loop {

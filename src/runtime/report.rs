@@ -62,6 +62,10 @@ pub struct RunReport {
     pub workers: usize,
     /// Input files read.
     pub files: usize,
+    /// Files of an archive that were not read, as they lie outside of the range of times.
+    pub files_skipped: usize,
+    /// Row groups of Parquet files that were not read for the same reason.
+    pub row_groups_skipped: usize,
     /// Input bytes.
     pub input_bytes: u64,
     /// By feed.
@@ -93,6 +97,8 @@ impl RunReport {
             version: env!("CARGO_PKG_VERSION"),
             workers,
             files,
+            files_skipped: 0,
+            row_groups_skipped: 0,
             input_bytes,
             feeds,
             received_by_kind: Counts::KINDS.into_iter().zip(counts.kinds).collect(),

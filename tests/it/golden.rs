@@ -31,7 +31,7 @@ fn golden() -> PathBuf {
 fn run(input: &Path, output: &Path, workers: usize, epoch_events: usize) -> Replayed {
     let options = Options {
         input: input.to_owned(),
-        lookups: golden(),
+        lookups: Some(golden()),
         rules: None,
         output: output.to_owned(),
         format: TableFormat::Csv,

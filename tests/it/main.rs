@@ -1,5 +1,6 @@
 //! Tests of the whole system.
 
+mod archive;
 mod cli;
 mod damage;
 mod golden;

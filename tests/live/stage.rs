@@ -1,6 +1,9 @@
 //! A live run's surroundings: topics and a database of its own, the messages of some feed files,
 //! and the tables that these must give.
 
+#[path = "in_step.rs"]
+mod in_step;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,6 +103,8 @@ pub struct Stage {
     prefix: String,
     /// What the configuration says besides, of `[kafka]`.
     settings: String,
+    /// And besides, sections of its own.
+    pub rest: String,
     /// Milliseconds from epoch to epoch, and from emission to emission.
     pace: (u64, u64),
     messages: Vec<Message>,
@@ -140,9 +145,10 @@ impl Stage {
         let bootstrap = kafka.bootstrap().to_owned();
         let (produced, pace) = (Produced::default(), QUICK);
         let prefix = format!("{}_", clickhouse.database);
-        let settings = String::new();
+        let (settings, rest) = (String::new(), String::new());
         let client = client.to_vec();
-        let stage = Self { root, clickhouse, produced, bootstrap, client, prefix, settings, pace, messages };
+        let stage =
+            Self { root, clickhouse, produced, bootstrap, client, prefix, settings, rest, pace, messages };
         stage.configure();
         stage.create_topics();
         stage
@@ -173,28 +179,14 @@ impl Stage {
         self.messages.shuffle(dice);
     }
 
-    /// Puts messages of all feeds side by side, as far as each is in its feed.
-    pub fn in_step(&mut self) {
-        let count = |topic| self.messages.iter().filter(|message| message.topic == topic).count();
-        let counts = ["impressions", "events", "bid_requests"].map(|topic| (topic, count(topic)));
-        let mut places = [0; 3];
-        let mut placed: Vec<(f64, Message)> = Vec::new();
-        for message in self.messages.drain(..) {
-            let at = counts.iter().position(|(topic, _)| *topic == message.topic).expect("a feed");
-            placed.push((places[at] as f64 / counts[at].1 as f64, message));
-            places[at] += 1;
-        }
-        placed.sort_by(|a, b| a.0.total_cmp(&b.0));
-        self.messages = placed.into_iter().map(|(_, message)| message).collect();
-    }
-
-    fn configure(&self) {
+    /// Writes the configuration.
+    pub fn configure(&self) {
         let password = match &self.clickhouse.password {
             Secret::Text(text) => text.clone(),
             Secret::Environment(name) => format!("${{{name}}}"),
         };
         let ClickHouseConfig { url, user, database, .. } = &self.clickhouse;
-        let Self { prefix, settings, .. } = self;
+        let Self { prefix, settings, rest, .. } = self;
         let client: String =
             self.client.iter().map(|(key, value)| format!("{key:?} = {value:?}\n")).collect();
         let text = format!(
@@ -209,7 +201,7 @@ impl Stage {
              [kafka.client]\n{client}\
              [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
              emission_interval_ms = {}\n\
-             [checkpoint]\ninterval_ms = 300\n",
+             [checkpoint]\ninterval_ms = 300\n{rest}",
             self.bootstrap,
             self.root.path().join("bids.avsc").display().to_string(),
             self.pace.1,

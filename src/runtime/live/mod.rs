@@ -12,6 +12,7 @@
 //! what was published is only rebuilt, what was not is published, once more perhaps, with the
 //! versions it had. A version replaces a lesser one, so nothing is lost and nothing counted twice.
 
+mod archiving;
 mod binder;
 mod boundaries;
 pub mod demo;
@@ -32,10 +33,12 @@ use dataflows::model::time::Epoch;
 use self::binder::{Binder, Opened, Past};
 use self::hub::Hub;
 use self::worker::LiveWorker;
+use crate::archive::{Archive, ArchiveError, Archiver, Shard};
 use crate::bindings::{Binding, Bindings, BindingsError, Positions, Range, TopicPartition};
 use crate::checkpoint::{CheckpointError, Checkpointer, Plan, Recovery, Store};
 use crate::config::{Config, KafkaConfig};
 use crate::names::{Names, SharedNames};
+use crate::runtime::archives;
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Health, Publisher, Writer};
 use crate::sinks::topic::{Topic, TopicError};
 use crate::sources::kafka::{KafkaSourceError, Registry};
@@ -117,6 +120,9 @@ pub enum LiveError {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// ClickHouse is behind the checkpoint.
     #[error(
         "the checkpoint in {place} goes up to epoch {checkpoint} of job {job:?}, but ClickHouse holds only \
@@ -173,6 +179,9 @@ struct Shared {
     store: Arc<Store>,
     recovery: Recovery,
     checkpointer: Checkpointer,
+    archiver: Option<Archiver>,
+    /// Held for as long as the archive is written to.
+    _archive_lock: Option<std::fs::File>,
     /// What was bound since the checkpoint, and where reading goes on behind it.
     history: Vec<Binding>,
     positions: Positions,
@@ -205,14 +214,28 @@ impl Shared {
 
     /// Tells the checkpoints what is published, and the binding log what it may forget.
     fn checkpoint(&self) -> Result<(), LiveError> {
-        let published = self.hub.publisher().published();
-        self.checkpointer.published(published.unwrap_or(self.published));
-        published.into_iter().for_each(|epoch| self.telemetry.published(epoch));
+        self.note_published();
         let (watermark, horizon) = self.binder.horizon();
         self.telemetry.horizon(watermark, horizon.freeze);
         self.checkpointer.written().into_iter().for_each(|written| self.telemetry.checkpoint(written));
         self.binder.forget(self.checkpointer.safe())?;
+        if let Some(error) = self.archiver.as_ref().and_then(Archiver::failure) {
+            return Err(error.into());
+        }
         self.checkpointer.failure().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Tells archive and checkpoints what is published.
+    fn note_published(&self) {
+        let published = self.hub.publisher().published();
+        published.into_iter().for_each(|epoch| self.telemetry.published(epoch));
+        let published = published.unwrap_or(self.published);
+        let mut anchored = Epoch::MAX;
+        if let Some(archiver) = &self.archiver {
+            archiver.published(published);
+            anchored = archiver.anchored();
+        }
+        self.checkpointer.published(published.min(anchored));
     }
 
     /// Whether nothing has arrived for `quiet` and everything that did is published.
@@ -291,6 +314,8 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         segment_bytes_max: config.checkpoint.segment_bytes_max,
         workers: options.workers,
     };
+    let archive_lock = archives::lock(&config.archive, false)?;
+    let archiver = start_archive(config, options, &run, checkpoint, &names)?;
     let checkpointer = Checkpointer::start(Arc::clone(&store), &recovery, &run, Arc::clone(&names), plan)?;
     let writer = Writer::new(options.job.clone(), 0);
     let publisher = Publisher::start(clickhouse, writer, Arc::clone(&names)).map_err(LiveError::Thread)?;
@@ -305,6 +330,8 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         store,
         recovery,
         checkpointer,
+        archiver,
+        _archive_lock: archive_lock,
         history,
         positions,
         published,
@@ -332,6 +359,20 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         tracing::info!(address = %server.address(), "metrics are shown at /metrics");
     }
     run_workers(&shared, options)
+}
+
+/// Takes the archive over, if there is to be one.
+fn start_archive(
+    config: &Config,
+    options: &Options,
+    run: &str,
+    checkpoint: Epoch,
+    names: &SharedNames,
+) -> Result<Option<Archiver>, LiveError> {
+    let Some((store, cold)) = archives::places(&config.archive)? else { return Ok(None) };
+    let found = Archive::find(&store, &options.job, run, Shard::ONLY, checkpoint)?;
+    let plan = archives::plan(&config.archive, options.workers);
+    Ok(Some(Archiver::start(store, cold, found, run, Arc::clone(names), plan)?))
 }
 
 fn run_workers(shared: &Arc<Shared>, options: &Options) -> Result<(), LiveError> {
@@ -366,7 +407,11 @@ fn run_workers(shared: &Arc<Shared>, options: &Options) -> Result<(), LiveError>
         result.map_err(LiveError::Worker)?;
     }
     shared.hub.publisher().stop();
-    shared.checkpointer.published(shared.hub.publisher().published().unwrap_or(shared.published));
+    shared.note_published();
+    if let Some(archiver) = &shared.archiver {
+        archiver.stop();
+    }
+    shared.note_published();
     shared.checkpointer.stop();
     shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
 }

@@ -10,6 +10,7 @@ use dataflows::model::time::Epoch;
 use dataflows::rules::horizon::Seen;
 use timely::worker::Worker;
 
+use super::archiving::Archiving;
 use super::binder::{Closing, Opened};
 use super::expiring::{Expired, Expiring};
 use super::following::Following;
@@ -47,6 +48,7 @@ pub(super) struct LiveWorker<'a> {
     ranges: BTreeMap<TopicPartition, Range>,
     /// The same, for the checkpoint.
     records: Records,
+    archiving: Archiving<'a>,
     rows: Vec<RowChange>,
     /// Changes of rules that nobody was told of.
     rules: Vec<(LookupRow, isize)>,
@@ -67,6 +69,8 @@ impl<'a> LiveWorker<'a> {
         let source = KafkaSource::open(&shared.kafka, share, &shared.positions, &shared.names, registry)?;
         let mut job = Job::with_expiry(worker, &[]);
         let following = Following::new(worker, job.outputs());
+        let mut batch = Batch::default();
+        let archiving = Archiving::new(shared.archiver.as_ref(), &mut batch);
         Ok(Self {
             shared,
             index: worker.index(),
@@ -76,9 +80,10 @@ impl<'a> LiveWorker<'a> {
             expiring: Expiring::default(),
             gauges: Gauges::new(&shared.telemetry, worker.index()),
             expired: None,
-            batch: Batch::default(),
+            batch,
             ranges: BTreeMap::new(),
             records: Records::default(),
+            archiving,
             rows: Vec::new(),
             rules: Vec::new(),
             unfinished: Vec::new(),
@@ -114,6 +119,7 @@ impl<'a> LiveWorker<'a> {
     fn recover(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
         let shared = self.shared;
         self.load(worker)?;
+        self.archive_missed()?;
         let published = shared.history.partition_point(|binding| binding.epoch <= shared.published);
         let (past, rest) = shared.history.split_at(published);
         // What is published is as one epoch, but for what expired meanwhile.
@@ -140,6 +146,7 @@ impl<'a> LiveWorker<'a> {
         }
         self.begin(shared.first);
         shared.checkpointer.ready();
+        self.archiving.ready();
         Ok(())
     }
 
@@ -211,6 +218,7 @@ impl<'a> LiveWorker<'a> {
     /// Hands what was read into an epoch to the checkpoint.
     fn hand_on(&mut self, epoch: Epoch, mut ranges: Vec<Range>) {
         ranges.retain(|range| self.source.owns(&range.place));
+        self.archiving.hand_on(epoch, &ranges);
         let (records, rows) = (std::mem::take(&mut self.records), std::mem::take(&mut self.rows));
         let expired =
             self.expired.take().map(|Expired { horizon, kept, .. }| (horizon, Records::kept(&kept)));
@@ -222,14 +230,34 @@ impl<'a> LiveWorker<'a> {
     /// Reads what an epoch was made of, and judges it as it was judged then.
     fn read_again(&mut self, worker: &mut Worker, binding: &Binding) -> Result<(), LiveError> {
         self.batch.gate = Gate::live(binding.epoch, &binding.horizon);
-        let ours = binding.ranges.iter().filter(|range| self.source.owns(&range.place));
-        let mut left = RangesLeft::new(ours.cloned());
+        for (ranges, archived) in self.archiving.cut(binding.ranges.clone()).into_iter().zip([true, false]) {
+            let ours = ranges.into_iter().filter(|range| self.source.owns(&range.place));
+            let mut left = RangesLeft::new(ours);
+            self.archiving.set_archived(archived);
+            while !left.is_empty() && !self.shared.is_over() {
+                self.batch.clear();
+                self.source.read_ranges(&mut left, BUDGET, &mut self.batch)?;
+                self.feed();
+                worker.step();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the checkpoint holds and the archive doesn't, for the archive alone.
+    fn archive_missed(&mut self) -> Result<(), LiveError> {
+        // How it was judged is not known any more; at worst the archive has more than was counted.
+        self.batch.gate = Gate::OPEN;
+        let manifest = &self.shared.recovery.manifest;
+        let mut missed = self.archiving.missed(&manifest.positions());
+        missed.retain(|range| self.source.owns(&range.place));
+        let mut left = RangesLeft::new(missed.clone());
         while !left.is_empty() && !self.shared.is_over() {
             self.batch.clear();
             self.source.read_ranges(&mut left, BUDGET, &mut self.batch)?;
-            self.feed();
-            worker.step();
+            self.archiving.add(&self.batch);
         }
+        self.archiving.hand_on(manifest.epoch, &missed);
         Ok(())
     }
 
@@ -239,7 +267,8 @@ impl<'a> LiveWorker<'a> {
         let (job, unfinished) = (&mut self.job, &mut self.unfinished);
         unfinished.retain(|epoch| !job.outputs().is_complete(*epoch));
         let Shared { hub, checkpointer, .. } = self.shared;
-        if unfinished.len() > EPOCHS_AHEAD || !hub.has_room() || !checkpointer.has_room() {
+        let full = !hub.has_room() || !checkpointer.has_room() || !self.archiving.has_room();
+        if unfinished.len() > EPOCHS_AHEAD || full {
             return Ok(false);
         }
         let wait = if unfinished.is_empty() { BUDGET.wait } else { Duration::ZERO };
@@ -262,6 +291,7 @@ impl<'a> LiveWorker<'a> {
         self.shared.telemetry.batch(&self.batch);
         self.job.feed(&self.batch);
         self.records.add(&self.batch);
+        self.archiving.add(&self.batch);
         self.rows.append(&mut self.batch.rows);
         let epoch = self.job.epoch();
         for (row, diff) in std::mem::take(&mut self.batch.lookups) {

@@ -1,0 +1,91 @@
+//! From what the configuration says of the archive to what the archive needs.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dataflows::model::time::Epoch;
+
+use crate::archive::{Aged, Archive, ArchiveError, Keeper, Merging, Plan, Retention, Shape, Shard, job};
+use crate::checkpoint::Store;
+use crate::config::archive::ArchiveConfig;
+
+/// Where files are written, and where they are moved to.
+pub type Places = (Arc<Store>, Option<Arc<Store>>);
+
+/// The places of an archive; none when nothing is archived.
+///
+/// # Errors
+/// A directory can't be made.
+pub fn places(config: &ArchiveConfig) -> Result<Option<Places>, ArchiveError> {
+    let open = |path: &PathBuf| {
+        let failed =
+            |source| ArchiveError::Store { place: path.display().to_string(), source: Box::new(source) };
+        Store::directory(path.clone()).map(Arc::new).map_err(failed)
+    };
+    let Some(store) = config.directory.as_ref().map(open).transpose()? else { return Ok(None) };
+    Ok(Some((store, config.cold_directory.as_ref().map(open).transpose()?)))
+}
+
+/// When and how the archive is written.
+pub fn plan(config: &ArchiveConfig, workers: usize) -> Plan {
+    Plan {
+        interval: config.interval,
+        pending_bytes_max: config.pending_bytes_max,
+        merging: Merging {
+            file_bytes_max: config.file_bytes_max as u64,
+            quiet: config.merge_after,
+            shape: Shape { row_group_rows: config.row_group_rows },
+        },
+        retention: retention(config),
+        workers,
+    }
+}
+
+/// What becomes of old files.
+pub fn retention(config: &ArchiveConfig) -> Retention {
+    Retention { cold_after: config.cold_after, delete_after: config.delete_after }
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> Epoch {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Epoch)
+}
+
+/// Keeps others away from an archive in a directory: runs of one cluster share it, and who changes it
+/// beside them must have it alone. In a bucket nothing can be locked; there the numbers of manifests
+/// tell, only later.
+///
+/// # Errors
+/// Somebody has it.
+pub fn lock(config: &ArchiveConfig, alone: bool) -> Result<Option<File>, ArchiveError> {
+    let Some(directory) = &config.directory else { return Ok(None) };
+    let path = directory.join("archive.lock");
+    let opened = std::fs::create_dir_all(directory)
+        .and_then(|()| OpenOptions::new().create(true).write(true).truncate(false).open(&path));
+    let locked = opened.map(|file| {
+        let locked = if alone { file.try_lock() } else { file.try_lock_shared() };
+        (file, locked)
+    });
+    match locked {
+        Ok((file, Ok(()))) => Ok(Some(file)),
+        Ok((_, Err(TryLockError::WouldBlock))) => {
+            Err(ArchiveError::Locked { place: directory.display().to_string() })
+        }
+        Ok((_, Err(TryLockError::Error(source)))) | Err(source) => Err(ArchiveError::Lock { path, source }),
+    }
+}
+
+/// Moves and deletes the files of an archive that are too old by now.
+///
+/// # Errors
+/// See [`ArchiveError`].
+pub fn retained(config: &ArchiveConfig) -> Result<Aged, ArchiveError> {
+    let Some((store, cold)) = places(config)? else { return Ok(Aged::default()) };
+    let _lock = lock(config, true)?;
+    let Some(job) = job(&store)? else { return Ok(Aged::default()) };
+    let run = format!("retain-{:x}", now());
+    let archive = Archive::find(&store, &job, &run, Shard::ONLY, 0)?;
+    Keeper::claim(store, cold, archive, &run)?.retain(retention(config), now())
+}

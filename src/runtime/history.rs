@@ -1,0 +1,139 @@
+//! What a replay reads: the files of a directory, or those that an archive's manifest names, and of
+//! these only what may lie in the range of times asked for.
+//!
+//! ```text
+//!   manifest or folder ─▶ files ─▶ by hour (manifest) ─▶ row groups ─▶ by statistics ─▶ splits
+//! ```
+
+use std::path::Path;
+
+use dataflows::model::lookups::LookupRow;
+use dataflows::model::time::EventTime;
+use parquet::file::statistics::Statistics;
+
+use super::job::TimeRange;
+use crate::archive::{ArchiveError, Catalog, Entry, Kind, read_rejected};
+use crate::checkpoint::RejectCount;
+use crate::config::SourcesConfig;
+use crate::formats::timestamp::Unit;
+use crate::sources::files::{Compression, Contents, InputFile, Part, SourceError, Split, discover, plan};
+
+/// Input that was not read, as all of it lies outside of the range of times.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct Skipped {
+    /// Files of an archive.
+    pub files: usize,
+    /// Row groups of the other files.
+    pub row_groups: usize,
+}
+
+/// What there is to read.
+#[derive(Debug, Default)]
+pub struct History {
+    /// How many files.
+    pub files: usize,
+    /// Their pieces.
+    pub splits: Vec<Split>,
+    /// What is passed over.
+    pub skipped: Skipped,
+    /// Rejects that an archive holds as counts.
+    pub rejected: Vec<RejectCount>,
+    /// Lookup rows that an archive holds.
+    pub lookups: Vec<LookupRow>,
+}
+
+/// Why the input can't be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The directory.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+impl History {
+    /// The input in a directory.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    pub fn find(input: &Path, config: &SourcesConfig, range: &TimeRange) -> Result<Self, HistoryError> {
+        match Catalog::open(input)? {
+            Some(archive) => Ok(Self::of_archive(&archive, range)?),
+            None => Ok(Self::of_files(&discover(input, config)?, range)),
+        }
+    }
+
+    /// All of an archive that may lie in a range of times.
+    ///
+    /// # Errors
+    /// A file of counts can't be read.
+    pub fn of_archive(archive: &Catalog, range: &TimeRange) -> Result<Self, ArchiveError> {
+        // Rejects whose time can't be told are counted at the very first minute, and stay.
+        let timeless = |file: &Entry| file.kind == Kind::Rejected && file.hour == 0;
+        let overlaps = |file: &&Entry| timeless(file) || file.overlaps(range.since, range.until);
+        let read: Vec<&Entry> = archive.files.iter().filter(overlaps).collect();
+        let inputs: Vec<InputFile> = read.iter().filter_map(|file| input(archive, file)).collect();
+        let mut history = Self::of_files(&inputs, range);
+        history.skipped.files =
+            archive.files.iter().filter(|file| file.kind != Kind::Rejected).count() - inputs.len();
+        for file in read.iter().filter(|file| file.kind == Kind::Rejected) {
+            let path = archive.path(file);
+            let counts = read_rejected(&path).map_err(|source| ArchiveError::Parquet {
+                place: archive.place(),
+                name: file.name.clone(),
+                source,
+            })?;
+            let inside = |count: &RejectCount| {
+                let at = EventTime::from_millis(count.minute.start_millis());
+                count.minute.0 == 0 || at.is_none_or(|at| range.contains(at))
+            };
+            history.rejected.extend(counts.into_iter().filter(inside));
+        }
+        history.lookups = archive.rows.values().filter_map(|row| row.rule).collect();
+        Ok(history)
+    }
+
+    fn of_files(files: &[InputFile], range: &TimeRange) -> Self {
+        let (mut splits, all) = (plan(files), range.is_everything());
+        let before = splits.len();
+        splits.retain(|split| all || may_overlap(split, range));
+        let skipped = Skipped { files: 0, row_groups: before - splits.len() };
+        Self { files: files.len(), splits, skipped, ..Self::default() }
+    }
+}
+
+fn input(archive: &Catalog, file: &Entry) -> Option<InputFile> {
+    let path = archive.path(file);
+    let name = path.to_string_lossy().into();
+    let (contents, compression) = (Contents::Canonical(file.kind.events()?), Compression::None);
+    Some(InputFile { path, name, bytes: file.bytes, contents, compression })
+}
+
+/// Whether a piece may hold an event of the range. Only of a row group with statistics can that be
+/// told without reading it.
+fn may_overlap(split: &Split, range: &TimeRange) -> bool {
+    let Part::RowGroup { group, footer } = &split.part else { return true };
+    let group = footer.metadata().row_group(*group);
+    let column = group.columns().iter().find(|column| column.column_path().string() == "ts");
+    let unit = footer.schema().field_with_name("ts").ok().and_then(|field| unit(field.data_type()));
+    let (Some(column), Some(unit)) = (column, unit) else { return true };
+    let Some(Statistics::Int64(statistics)) = column.statistics() else { return true };
+    let time = |count: Option<&i64>| count.and_then(|count| unit.event_time(*count));
+    let (Some(min), Some(max)) = (time(statistics.min_opt()), time(statistics.max_opt())) else {
+        return true;
+    };
+    range.since.is_none_or(|since| max >= since) && range.until.is_none_or(|until| min < until)
+}
+
+fn unit(kind: &arrow_schema::DataType) -> Option<Unit> {
+    use arrow_schema::{DataType, TimeUnit};
+    Some(match kind {
+        DataType::Int64 | DataType::Timestamp(TimeUnit::Millisecond, _) => Unit::Millis,
+        DataType::Timestamp(TimeUnit::Second, _) => Unit::Seconds,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => Unit::Micros,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => Unit::Nanos,
+        _ => return None,
+    })
+}
