@@ -15,3 +15,4 @@ pub mod runtime;
 pub mod sinks;
 pub mod sources;
 pub mod store;
+pub mod telemetry;

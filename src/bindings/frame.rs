@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::error::{BindingsError, Invalid};
 
 const MAGIC: &[u8; 8] = b"ADXBIND\n";
-/// 2: the header says what was forgotten.
+/// 2: the header says what was forgotten, a record what was frozen in its epoch.
 const VERSION: u32 = 2;
 
 /// Magic, version, four zeros, the job's fingerprint, the epoch forgotten last, a checksum of all this.

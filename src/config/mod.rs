@@ -6,8 +6,10 @@ pub mod clickhouse;
 mod client;
 mod kafka;
 mod locate;
+pub mod metrics;
 mod raw;
 mod s3;
+pub mod time;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use std::time::Duration;
 
 use self::archive::ArchiveConfig;
 use self::clickhouse::ClickHouseConfig;
+use self::metrics::MetricsConfig;
+use self::time::TimeConfig;
 use crate::formats::layout::Layout;
 use crate::store::Place;
 
@@ -44,6 +48,10 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// How the processes of a local cluster are watched over.
     pub supervisor: SupervisorConfig,
+    /// Watermarks, and how long numbers can be corrected when the job runs live.
+    pub time: TimeConfig,
+    /// Where a live run shows how it goes.
+    pub metrics: MetricsConfig,
     /// Where and how accepted events are archived.
     pub archive: ArchiveConfig,
 }

@@ -18,7 +18,7 @@ raw! {
     /// The file.
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
-        checkpoint: Checkpoint, archive: Archive, cluster: Cluster, s3: S3,
+        checkpoint: Checkpoint, time: Time, metrics: Metrics, archive: Archive, cluster: Cluster, s3: S3,
     }
 
     /// `[sources]`
@@ -71,6 +71,15 @@ raw! {
         connect_timeout_ms: u64, silence_timeout_ms: u64, stop_timeout_ms: u64, restarts_max: usize,
         restart_window_ms: u64, restart_min_ms: u64, restart_max_ms: u64,
     }
+
+    /// `[time]`
+    Time {
+        allowed_disorder_ms: u64, idle_timeout_ms: u64, correction_horizon_hours: u64, bucket_minutes: u64,
+        bid_lifetime_hours: u64, boundary_interval_ms: u64,
+    }
+
+    /// `[metrics]`
+    Metrics { listen: String }
 
     /// `[archive]`
     Archive {

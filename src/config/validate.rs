@@ -66,6 +66,8 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         clickhouse: super::clickhouse::validate(raw.clickhouse)?,
         checkpoint: checkpoint(&raw.checkpoint)?,
         s3: super::s3::validate(&raw.s3)?,
+        time: super::time::validate(&raw.time)?,
+        metrics: super::metrics::validate(&raw.metrics)?,
         archive: super::archive::validate(raw.archive)?,
         cluster: cluster(&raw.cluster)?,
         supervisor: supervisor(&raw.cluster)?,

@@ -6,6 +6,7 @@ mod clickhouse;
 mod crash;
 mod demo;
 mod golden;
+mod horizon;
 mod objects;
 mod rejects;
 mod server;
