@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::cluster::{config_file, names, replay, report, rows, said, scattered};
+use crate::cluster::{config_file, names, replay, report, rows, said, scattered, wait_until_all_write};
 use crate::golden::{TABLES, golden};
 
 /// Some hosts on a switch.
@@ -128,10 +128,7 @@ fn a_host_that_is_cut_off_is_given_up_by_all_and_nothing_is_published() {
     command.extend(["--config".to_owned(), config_file(root.path(), "silence_timeout_ms = 1000")]);
     let hosts = network.hosts_file(root.path());
     let processes: Vec<Child> = (0..3).map(|host| network.start(host, &command, &hosts)).collect();
-    let until = Instant::now() + Duration::from_secs(60);
-    while names(&here).is_empty() && Instant::now() < until {
-        std::thread::yield_now();
-    }
+    wait_until_all_write(&here, 3);
     network.cut_off(1);
     let cut = Instant::now();
     for (process, child) in processes.into_iter().enumerate() {
