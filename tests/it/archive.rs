@@ -1,10 +1,11 @@
 //! An archive of the golden day: replayed, it gives the tables of the raw feeds, also in part, and
 //! what lies outside of the part is not read.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use advertisex::archive::{
     Archive, Archiver, Catalog, Fed, Kind, Merging, Plan, Retention, Rows, Shape, Shard,
@@ -61,8 +62,21 @@ pub fn archive(feeds: &Path, directory: &Path, epochs: u64) {
         std::thread::sleep(Duration::from_millis(5));
     }
     archiver.published(epochs);
+    let began = Instant::now();
+    while !is_merged(directory, epochs) {
+        assert!(began.elapsed() < Duration::from_secs(60), "the archive is not whole and merged");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     archiver.stop();
     assert!(archiver.failure().is_none());
+}
+
+/// Whether everything is archived, and each hour has one file of a kind.
+fn is_merged(directory: &Path, epochs: u64) -> bool {
+    // A manifest may go while it is read.
+    let Ok(Some(catalog)) = Catalog::open(directory) else { return false };
+    let hours: BTreeSet<_> = catalog.files.iter().map(|file| (file.kind, file.hour)).collect();
+    catalog.epoch == epochs && hours.len() == catalog.files.len()
 }
 
 fn options(input: &Path, output: &Path, range: TimeRange) -> Options {
