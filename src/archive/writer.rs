@@ -62,6 +62,7 @@ pub struct Archiver {
     state: Arc<State>,
     thread: Mutex<Option<JoinHandle<()>>>,
     positions: Positions,
+    rows: HeldRows,
     /// Partitions of which something was handed over.
     known: Mutex<BTreeSet<TopicPartition>>,
     bytes_max: usize,
@@ -110,7 +111,7 @@ impl Archiver {
             plan,
             state: Arc::clone(&state),
             positions: positions.clone(),
-            rows,
+            rows: rows.clone(),
             rows_changed: false,
             fresh: Positions::new(),
             pending: BTreeMap::new(),
@@ -123,12 +124,17 @@ impl Archiver {
             .spawn(move || writer.run(&receiver))
             .map_err(ArchiveError::Thread)?;
         let known = Mutex::new(positions.keys().cloned().collect());
-        Ok(Self { sender, state, thread: Mutex::new(Some(thread)), positions, known, bytes_max })
+        Ok(Self { sender, state, thread: Mutex::new(Some(thread)), positions, rows, known, bytes_max })
     }
 
     /// Up to where each partition was archived before this start.
     pub fn positions(&self) -> &Positions {
         &self.positions
+    }
+
+    /// The rows of lookup topics that were archived before this start.
+    pub fn rows(&self) -> &HeldRows {
+        &self.rows
     }
 
     /// Hands over what a worker has read into an epoch, before that epoch can be published.

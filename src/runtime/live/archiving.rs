@@ -7,10 +7,13 @@
 //!   start B:  ──────────c─────x════▶   c..x is read again for the job alone
 //! ```
 
+use std::collections::BTreeSet;
+
 use dataflows::model::time::Epoch;
 
 use crate::archive::{Archiver, Fed, Rows};
-use crate::bindings::{Positions, Range};
+use crate::bindings::{Positions, Range, TopicPartition};
+use crate::checkpoint::HeldRows;
 use crate::formats::{Batch, RowChange};
 
 /// What one worker hands to the archive. Does nothing when there is none.
@@ -65,6 +68,14 @@ impl<'a> Archiving<'a> {
         }
     }
 
+    /// Takes the rows of lookup topics over from the checkpoint, of what was read for the archive
+    /// alone: to the job, which has the checkpoint's rows already, their messages were no change.
+    pub(super) fn catch_up(&mut self, missed: &[Range], checkpoint: &HeldRows) {
+        if let Some(archiver) = self.archiver {
+            self.changes = between(archiver.rows(), checkpoint, missed);
+        }
+    }
+
     /// Hands over what was read into an epoch, from these ranges.
     pub(super) fn hand_on(&mut self, epoch: Epoch, ranges: &[Range]) {
         let Some(archiver) = self.archiver else { return };
@@ -86,5 +97,49 @@ impl<'a> Archiving<'a> {
     /// Whether more may be read.
     pub(super) fn has_room(&self) -> bool {
         self.archiver.is_none_or(Archiver::has_room)
+    }
+}
+
+/// What makes the rows held later of those held earlier, in the partitions of `ranges`.
+fn between(earlier: &HeldRows, later: &HeldRows, ranges: &[Range]) -> Vec<RowChange> {
+    let is_among = |place: &TopicPartition| ranges.iter().any(|range| range.place == *place);
+    let keys: BTreeSet<_> = earlier.keys().chain(later.keys()).filter(|(place, _)| is_among(place)).collect();
+    let changed = keys.into_iter().filter(|key| earlier.get(*key) != later.get(*key));
+    let change = |at: &(TopicPartition, Box<[u8]>)| {
+        let (TopicPartition { topic, partition }, key) = at.clone();
+        RowChange { topic, partition, key, row: later.get(at).cloned() }
+    };
+    changed.map(change).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::lookup::Entry;
+    use dataflows::model::ids::Name;
+    use dataflows::model::lookups::LookupRow;
+
+    fn held(rows: &[(i32, &str, &str)]) -> HeldRows {
+        let row = |&(partition, key, site): &(i32, &str, &str)| {
+            let rule = Some(LookupRow::ListedSite(Name::new(site)));
+            let at = (TopicPartition { topic: "traffic".into(), partition }, key.as_bytes().into());
+            (at, Entry { rule, dimension: None })
+        };
+        rows.iter().map(row).collect()
+    }
+
+    #[test]
+    fn what_was_added_changed_and_withdrawn_is_told_of_the_partitions_that_were_missed() {
+        let earlier = held(&[(0, "same", "a"), (0, "changed", "b"), (0, "gone", "c"), (1, "other", "d")]);
+        let later = held(&[(0, "same", "a"), (0, "changed", "e"), (0, "new", "f")]);
+        let range = |partition| Range {
+            place: TopicPartition { topic: "traffic".into(), partition },
+            from: 0,
+            to: 1,
+        };
+        let told = between(&earlier, &later, &[range(0)]);
+        let told: Vec<_> = told.iter().map(|change| (&*change.key, change.row.is_some())).collect();
+        assert_eq!(told, [(&b"changed"[..], true), (b"gone", false), (b"new", true)]);
+        assert_eq!(between(&earlier, &later, &[range(1)]).len(), 1);
     }
 }

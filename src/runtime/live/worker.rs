@@ -262,6 +262,7 @@ impl<'a> LiveWorker<'a> {
             self.source.read_ranges(&mut left, BUDGET, &mut self.batch)?;
             self.archiving.add(&self.batch);
         }
+        self.archiving.catch_up(&missed, &self.shared.recovery.rows);
         self.archiving.hand_on(manifest.epoch, &missed);
         Ok(())
     }

@@ -19,7 +19,7 @@ fn status(s3: &S3, path: &str) -> String {
 fn a_server_refuses_strangers_and_returns_after_a_kill() {
     let mut s3 = S3::start(&S3Settings::default())
         .unwrap_or_else(|error| panic!("S3 can't be had: {}", error.chain()));
-    assert_eq!(status(&s3, "/advertisex/nothing"), "403");
+    assert_eq!(status(&s3, "/"), "403");
     let (url, first) = (s3.url().to_owned(), s3.pid());
     s3.kill().expect("a kill");
     s3.restart().expect("a restart");
