@@ -77,7 +77,7 @@ pub struct Batch {
 }
 
 /// A message of a lookup topic: what is in force under its key from there on.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RowChange {
     /// The topic.
     pub topic: Arc<str>,

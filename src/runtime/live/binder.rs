@@ -1,122 +1,127 @@
-//! Which epoch a worker reads into, and what each epoch was made of.
+//! Which epoch the workers of a process read into, and what each epoch was made of.
 //!
 //! ```text
-//!   worker 0   ── epoch 100 ──┤├─ epoch 1100 ──┤├─ …      an epoch is opened by the first worker
-//!   worker 1   ─── epoch 100 ───┤├─ epoch 1100 ──┤        that is done with the one before
-//!                               └─ closed by all: bound, on disk, may be published
+//!   worker 0   ── epoch 100 ──┤├─ epoch 1100 ──┤├─ …      the first process says which epoch it is
+//!   worker 1   ─── epoch 100 ───┤├─ epoch 1100 ──┤
+//!                               └─ closed by all: the first process is told, and binds it
 //! ```
 //!
-//! Workers don't wait for each other: the one that is ahead reads into the next epoch already.
-//! An epoch in which no worker read anything needs no record.
+//! Workers don't wait for each other: the one that is ahead reads into the next epoch already. One
+//! that was busy for longer passes epochs over.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dataflows::model::time::Epoch;
 
-use crate::bindings::{Binding, Bindings, BindingsError, Range};
+use super::wire::Closed;
+use crate::bindings::{Binding, Range};
 
 /// The epochs of one process.
+#[derive(Debug)]
 pub struct Binder {
+    /// The epoch to read into.
+    current: AtomicU64,
     state: Mutex<State>,
-    workers: usize,
-    /// Milliseconds from one epoch to the next, at least.
-    interval: u64,
 }
 
+#[derive(Debug)]
 struct State {
-    log: Bindings,
-    /// Epochs that some worker has not closed yet, and behind them the one that is open.
-    open: VecDeque<Open>,
-    /// All epochs up to this one are bound.
-    bound: Epoch,
-    /// The last of them into which anything was read.
-    last: Epoch,
+    workers: Vec<Progress>,
+    /// What was read into epochs that were not told yet.
+    read: BTreeMap<Epoch, Vec<Range>>,
+    told: Closed,
 }
 
-struct Open {
+#[derive(Clone, Debug)]
+struct Progress {
+    /// What the worker reads into.
     epoch: Epoch,
-    closed_by: usize,
-    ranges: Vec<Range>,
-}
-
-impl Open {
-    fn new(epoch: Epoch) -> Self {
-        Self { epoch, closed_by: 0, ranges: Vec::new() }
-    }
+    drained: bool,
 }
 
 impl Binder {
-    /// Goes on behind what `log` has bound, and behind `after`. Returns also the first epoch, which
-    /// all workers read into.
-    pub fn new(log: Bindings, after: Epoch, workers: usize, interval: u64) -> (Self, Epoch) {
-        let bound = log.last_epoch().unwrap_or(0).max(after);
-        let first = next_epoch(bound);
-        let state = State { log, open: VecDeque::from([Open::new(first)]), bound, last: 0 };
-        (Self { state: Mutex::new(state), workers, interval }, first)
+    /// So many workers, all of which start with `first`.
+    pub fn new(first: Epoch, workers: usize) -> Self {
+        let workers = vec![Progress { epoch: first, drained: false }; workers];
+        let state = State { workers, read: BTreeMap::new(), told: Closed::default() };
+        Self { current: AtomicU64::new(first), state: Mutex::new(state) }
     }
 
-    /// Whether a worker that reads into `epoch` should go on to the next by now.
-    pub fn is_due(&self, epoch: Epoch) -> bool {
-        let now = now_millis();
-        // A clock that was set back does not stop the run: the others' epochs are followed.
-        now >= epoch.saturating_add(self.interval) || now < epoch || self.newest() > epoch
+    /// Says which epoch to read into from now on.
+    pub fn go_on_to(&self, epoch: Epoch) {
+        self.current.fetch_max(epoch, Relaxed);
     }
 
-    fn newest(&self) -> Epoch {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open.back().map_or(0, |open| open.epoch)
+    /// The epoch to read into.
+    pub fn current(&self) -> Epoch {
+        self.current.load(Relaxed)
     }
 
     /// Says what a worker has read into `epoch`, of which it reads no more; returns the next epoch.
-    /// When this was the last worker to close the epoch, its binding is on disk on return.
-    ///
-    /// # Errors
-    /// The log can't be written.
-    pub fn close(&self, epoch: Epoch, ranges: Vec<Range>) -> Result<Epoch, BindingsError> {
+    /// `drained` says that it will read nothing into any other.
+    pub fn close(&self, worker: usize, epoch: Epoch, ranges: Vec<Range>, drained: bool) -> Epoch {
+        let next = self.current().max(epoch + 1);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = state.open.iter().position(|open| open.epoch == epoch).unwrap_or(0);
-        if at + 1 == state.open.len() {
-            state.open.push_back(Open::new(next_epoch(epoch)));
+        if !ranges.is_empty() {
+            state.read.entry(epoch).or_default().extend(ranges);
         }
-        let next = state.open[at + 1].epoch;
-        let open = &mut state.open[at];
-        open.ranges.extend(ranges);
-        open.closed_by += 1;
-        while let Some(open) = state.open.pop_front_if(|open| open.closed_by == self.workers) {
-            if !open.ranges.is_empty() {
-                state.last = open.epoch;
-                state.log.append(&Binding { epoch: open.epoch, ranges: open.ranges })?;
-            }
-            state.bound = open.epoch;
+        state.workers[worker] = Progress { epoch: next, drained };
+        next
+    }
+
+    /// What was closed by all workers and not told yet.
+    pub fn closed(&self) -> Option<Closed> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.workers.iter().map(|worker| worker.epoch).min().unwrap_or_default();
+        let drained = state.workers.iter().all(|worker| worker.drained);
+        if (before, drained) == (state.told.before, state.told.drained) {
+            return None;
         }
-        Ok(next)
-    }
-
-    /// Forgets what was bound up to `epoch`, which a checkpoint holds.
-    ///
-    /// # Errors
-    /// The log can't be written anew.
-    pub fn forget(&self, epoch: Epoch) -> Result<(), BindingsError> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).log.forget(epoch)
-    }
-
-    /// The last epoch of this start into which anything was read, of those bound; 0: none.
-    pub fn last_bound(&self) -> Epoch {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last
-    }
-
-    /// All epochs up to this one are bound, so they may be published.
-    pub fn bound(&self) -> Epoch {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).bound
+        let later = state.read.split_off(&before);
+        let closed = std::mem::replace(&mut state.read, later).into_iter();
+        let bindings = closed.map(|(epoch, ranges)| Binding { epoch, ranges }).collect();
+        state.told = Closed { before, bindings: Vec::new(), drained };
+        Some(Closed { before, bindings, drained })
     }
 }
 
-fn next_epoch(after: Epoch) -> Epoch {
-    now_millis().max(after + 1)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::TopicPartition;
 
-fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    fn range(partition: i32) -> Range {
+        Range { place: TopicPartition { topic: "t".into(), partition }, from: 0, to: 1 }
+    }
+
+    #[test]
+    fn an_epoch_is_closed_once_no_worker_reads_into_it() {
+        let binder = Binder::new(100, 2);
+        assert_eq!(binder.closed().map(|closed| closed.before), Some(100));
+        binder.go_on_to(300);
+        assert_eq!(binder.close(0, 100, vec![range(0)], false), 300);
+        assert_eq!(binder.closed(), None);
+        binder.go_on_to(400);
+        assert_eq!(binder.close(0, 300, vec![range(0)], false), 400);
+        // The other one was busy meanwhile, and passes over 300.
+        assert_eq!(binder.close(1, 100, vec![range(1)], false), 400);
+        let closed = binder.closed().expect("both");
+        let expected = [(100, vec![range(0), range(1)]), (300, vec![range(0)])];
+        assert_eq!((closed.before, closed.drained), (400, false));
+        assert_eq!(closed.bindings, expected.map(|(epoch, ranges)| Binding { epoch, ranges }));
+        assert_eq!(binder.closed(), None);
+    }
+
+    #[test]
+    fn a_process_is_drained_once_all_workers_are() {
+        let binder = Binder::new(1, 2);
+        binder.go_on_to(2);
+        binder.close(0, 1, Vec::new(), true);
+        assert!(binder.closed().is_some_and(|closed| !closed.drained));
+        binder.close(1, 1, vec![range(1)], true);
+        assert_eq!(binder.closed().map(|closed| (closed.before, closed.drained)), Some((2, true)));
+    }
 }

@@ -1,6 +1,6 @@
 //! Where the workers' changes come together to be published.
 //!
-//! The first worker says up to which epoch the next batch goes; every worker, once it has
+//! The first process says up to which epoch the next batch goes; every worker, once it has
 //! completed that epoch, brings its changes, and the last one to do so hands the batch over.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,23 +27,29 @@ struct State {
     batch: Option<Upserts>,
     /// How many of its rejects were sent to their topic.
     sent: usize,
-    /// Everything up to here was handed over.
+    /// Everything up to here was brought.
     last: Epoch,
+    /// Everything up to here was handed over.
+    handed: Epoch,
 }
 
 impl Hub {
     /// A hub behind which everything up to `published` is published already.
     pub fn new(publisher: Publisher, rejects: Option<Topic>, published: Epoch, workers: usize) -> Self {
-        let state = State { wanted: None, brought: 0, batch: None, sent: 0, last: published };
+        let state =
+            State { wanted: None, brought: 0, batch: None, sent: 0, last: published, handed: published };
         Self { state: Mutex::new(state), publisher, rejects, workers }
     }
 
-    /// Asks for the changes up to `epoch`, unless earlier ones are still awaited.
-    pub fn want(&self, epoch: Epoch) {
-        let mut state = self.state();
-        if state.wanted.is_none() && state.batch.is_none() && epoch > state.last {
-            state.wanted = Some(Epochs { first: state.last + 1, last: epoch });
-        }
+    /// Asks for the changes of these epochs, which follow those that were asked for last and were
+    /// handed over.
+    pub fn want(&self, epochs: Epochs) {
+        self.state().wanted = Some(epochs);
+    }
+
+    /// Everything up to this epoch was handed over.
+    pub fn handed(&self) -> Epoch {
+        self.state().handed
     }
 
     /// The changes that are asked for.
@@ -77,7 +83,7 @@ impl Hub {
         }
         if let Some(batch) = state.batch.take() {
             match self.publisher.offer(batch) {
-                Ok(()) => state.sent = 0,
+                Ok(()) => (state.sent, state.handed) = (0, state.last),
                 Err(Refused::Full(batch) | Refused::Ended(batch)) => state.batch = Some(*batch),
             }
         }
