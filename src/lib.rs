@@ -14,3 +14,4 @@ pub mod names;
 pub mod runtime;
 pub mod sinks;
 pub mod sources;
+pub mod telemetry;

@@ -47,14 +47,19 @@ impl<K: Key, V: Val, R: Diff> Changes<K, V, R> {
     /// The keys that have changed up to and including `epoch`, which must be complete, since they
     /// were asked for last; in order and each once. Some may have been told before.
     pub fn keys(&mut self, epoch: Epoch) -> Vec<K> {
+        self.keys_where(epoch, |_, _| true)
+    }
+
+    /// As [`Changes::keys`], but only keys of which a row has come or gone that `such` holds of.
+    pub fn keys_where(&mut self, epoch: Epoch, such: impl Fn(&K, &V) -> bool) -> Vec<K> {
         let mut keys = Vec::new();
         self.batches.borrow_mut().retain(|batch| {
             let mut later = false;
             for run in &batch.chunks {
-                for (index, (key, _)) in run.rows().iter().enumerate() {
+                for (index, (key, val)) in run.rows().iter().enumerate() {
                     if *run.time(index) > epoch {
                         later = true;
-                    } else if keys.last() != Some(key) {
+                    } else if keys.last() != Some(key) && such(key, val) {
                         keys.push(*key);
                     }
                 }

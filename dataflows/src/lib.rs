@@ -4,8 +4,10 @@
 //! Rooms, each importing only what stands left of it: `model ← rules ← operators ← graphs`.
 
 pub mod changes;
+pub mod expiry;
 pub mod graphs;
 pub mod model;
 pub mod operators;
 pub mod rules;
+pub mod size;
 pub mod snapshot;

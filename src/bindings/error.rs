@@ -116,6 +116,12 @@ pub enum Invalid {
         /// The first no longer in it.
         to: i64,
     },
+    /// What is frozen stays frozen.
+    #[error("epoch {epoch} has a horizon that lies before that of an earlier epoch")]
+    Horizon {
+        /// The epoch at fault.
+        epoch: Epoch,
+    },
     /// Two ranges of one partition.
     #[error("{topic}/{partition} is bound twice in one epoch")]
     Twice {

@@ -7,7 +7,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::error::{BindingsError, Invalid};
 
 const MAGIC: &[u8; 8] = b"ADXBIND\n";
-const VERSION: u32 = 1;
+/// 2: a record says what was frozen in its epoch.
+const VERSION: u32 = 2;
 
 /// Magic, version, four zeros, the job's fingerprint, a checksum of all this.
 pub const HEADER_BYTES: usize = 32;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use dataflows::model::horizon::Horizon;
 use dataflows::model::time::Epoch;
 
 use super::error::Invalid;
@@ -15,6 +16,7 @@ pub struct Ledger {
     topics: Vec<Arc<str>>,
     ends: BTreeMap<TopicPartition, i64>,
     last: Option<Epoch>,
+    horizon: Horizon,
 }
 
 impl Ledger {
@@ -22,6 +24,9 @@ impl Ledger {
     pub fn check(&self, binding: &Binding) -> Result<(), Invalid> {
         if let Some(last) = self.last.filter(|&last| binding.epoch <= last) {
             return Err(Invalid::Epoch { epoch: binding.epoch, last });
+        }
+        if binding.horizon.is_behind(&self.horizon) {
+            return Err(Invalid::Horizon { epoch: binding.epoch });
         }
         let mut seen = BTreeSet::new();
         for range in &binding.ranges {
@@ -51,6 +56,7 @@ impl Ledger {
     /// Takes a checked binding in.
     pub fn apply(&mut self, binding: &Binding) {
         self.last = Some(binding.epoch);
+        self.horizon = binding.horizon;
         for range in &binding.ranges {
             self.ends.insert(range.place.clone(), range.to);
         }
@@ -79,6 +85,11 @@ impl Ledger {
     /// The offset each partition was read up to.
     pub fn positions(&self) -> Positions {
         self.ends.clone()
+    }
+
+    /// What was frozen in the last epoch bound.
+    pub fn horizon(&self) -> Horizon {
+        self.horizon
     }
 
     /// The last epoch bound.

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! header            magic ─ version ─ job ─ checksum
-//! a record per epoch  [length, its check] [epoch, new topics, ranges] [checksum]
-//!                                                     seeded by the checksum before ┘
+//! a record per epoch  [length, its check] [epoch, horizon, new topics, ranges] [checksum]
+//!                                                              seeded by the checksum before ┘
 //! ```
 //!
 //! As each checksum is seeded by the one before, a record that is lost, doubled or moved is
@@ -23,6 +23,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dataflows::model::horizon::Horizon;
 use dataflows::model::time::Epoch;
 
 pub use error::{BindingsError, Invalid};
@@ -68,6 +69,9 @@ pub struct Binding {
     /// empty range is allowed only as the first of its partition: it says where reading starts,
     /// so that a restart before the first message starts at the same place.
     pub ranges: Vec<Range>,
+    /// What was frozen when it was read: what is read again must be found too late, or not, as it
+    /// was the first time.
+    pub horizon: Horizon,
 }
 
 /// The binding log of one process, open for appending. It is locked against other processes for
@@ -186,6 +190,11 @@ impl Bindings {
     /// For each partition that was ever bound, the offset of the next message to read.
     pub fn positions(&self) -> Positions {
         self.ledger.positions()
+    }
+
+    /// What was frozen in the last epoch bound.
+    pub fn horizon(&self) -> Horizon {
+        self.ledger.horizon()
     }
 
     /// The last epoch bound.

@@ -1,7 +1,11 @@
-//! What a record says, in bytes: the epoch, topics not named before, and ranges. Numbers are of
+//! What a record says, in bytes: the epoch, its horizon if that has moved,
+//! topics not named before, and ranges. Numbers are of
 //! variable length, as a log of many small epochs is mostly small numbers.
 
 use std::sync::Arc;
+
+use dataflows::model::horizon::Horizon;
+use dataflows::model::time::EventTime;
 
 use super::error::Invalid;
 use super::ledger::Ledger;
@@ -17,6 +21,11 @@ pub fn encode(binding: &Binding, ledger: &mut Ledger) -> Vec<u8> {
     }
     let mut out = Vec::new();
     put(&mut out, binding.epoch);
+    let moved = binding.horizon != ledger.horizon();
+    put(&mut out, u64::from(moved));
+    for time in binding.horizon.parts().into_iter().filter(|_| moved) {
+        put(&mut out, time.millis() as u64);
+    }
     put(&mut out, (ledger.topic_count() - known) as u64);
     for topic in (known..).map_while(|number| ledger.topic(number)) {
         put(&mut out, topic.len() as u64);
@@ -41,6 +50,11 @@ pub fn decode(payload: &[u8], ledger: &mut Ledger) -> Result<Binding, Invalid> {
 
 fn read(rest: &mut &[u8], ledger: &mut Ledger) -> Option<Binding> {
     let epoch = take(rest)?;
+    let horizon = match take(rest)? {
+        0 => ledger.horizon(),
+        1 => read_horizon(rest)?,
+        _ => return None,
+    };
     for _ in 0..take(rest)? {
         let len = usize::try_from(take(rest)?).ok()?;
         let (topic, behind) = rest.split_at_checked(len)?;
@@ -55,7 +69,15 @@ fn read(rest: &mut &[u8], ledger: &mut Ledger) -> Option<Binding> {
         let to = from.checked_add(i64::try_from(take(rest)?).ok()?)?;
         ranges.push(Range { place: TopicPartition { topic, partition }, from, to });
     }
-    Some(Binding { epoch, ranges })
+    Some(Binding { epoch, ranges, horizon })
+}
+
+fn read_horizon(rest: &mut &[u8]) -> Option<Horizon> {
+    let mut parts = [EventTime::MIN; 5];
+    for part in &mut parts {
+        *part = EventTime::from_millis(i64::try_from(take(rest)?).ok()?)?;
+    }
+    Some(Horizon::from_parts(parts))
 }
 
 /// Seven bits a byte, the lowest first.

@@ -1,3 +1,5 @@
+use dataflows::model::time::EventTime;
+
 use super::*;
 
 const JOB: &str = "main";
@@ -6,14 +8,20 @@ fn range(topic: &str, partition: i32, from: i64, to: i64) -> Range {
     Range { place: TopicPartition { topic: topic.into(), partition }, from, to }
 }
 
-/// Epochs of all shapes: several topics, a start without messages, a new partition, no range.
+fn bound(epoch: Epoch, ranges: Vec<Range>, frozen_minutes: i64) -> Binding {
+    let freeze = EventTime::from_millis(frozen_minutes * 60_000).expect("in range");
+    Binding { epoch, ranges, horizon: Horizon { freeze, conversions: freeze, ..Horizon::default() } }
+}
+
+/// Epochs of all shapes: several topics, a start without messages, a new partition, no range, a
+/// horizon that moves and one that stands.
 fn bindings() -> Vec<Binding> {
     vec![
-        Binding { epoch: 1_000, ranges: vec![range("a", 0, 0, 7), range("b", 0, 300, 300)] },
-        Binding { epoch: 1_001, ranges: vec![range("a", 0, 7, 9), range("b", 0, 300, 100_000)] },
-        Binding { epoch: 5_000, ranges: vec![] },
-        Binding { epoch: 5_001, ranges: vec![range("a", 1, 0, 1), range("campaigns", 0, 5, 6)] },
-        Binding { epoch: u64::MAX, ranges: vec![range("a", 0, 9, i64::MAX)] },
+        bound(1_000, vec![range("a", 0, 0, 7), range("b", 0, 300, 300)], 0),
+        bound(1_001, vec![range("a", 0, 7, 9), range("b", 0, 300, 100_000)], 60),
+        bound(5_000, vec![], 120),
+        bound(5_001, vec![range("a", 1, 0, 1), range("campaigns", 0, 5, 6)], 120),
+        bound(u64::MAX, vec![range("a", 0, 9, i64::MAX)], 180),
     ]
 }
 
@@ -154,7 +162,7 @@ fn one_process_at_a_time() {
 fn a_binding_that_does_not_continue_the_log_is_refused_and_nothing_written() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (mut log, _) = Bindings::open(dir.path(), JOB).expect("opens");
-    let first = Binding { epoch: 5, ranges: vec![range("a", 0, 10, 20)] };
+    let first = bound(5, vec![range("a", 0, 10, 20)], 2);
     log.append(&first).expect("appended");
     for (epoch, ranges) in [
         (5, vec![]),
@@ -167,10 +175,12 @@ fn a_binding_that_does_not_continue_the_log_is_refused_and_nothing_written() {
         (6, vec![range("a", -1, 0, 3)]),
         (6, vec![range("new", 1, 0, 3), range("new", 1, 0, 3)]),
     ] {
-        let error = log.append(&Binding { epoch, ranges }).expect_err("refused");
+        let error = log.append(&bound(epoch, ranges, 2)).expect_err("refused");
         assert!(matches!(error, BindingsError::Invalid(_)), "{error}");
     }
-    let next = Binding { epoch: 6, ranges: vec![range("a", 0, 20, 21)] };
+    let error = log.append(&bound(6, vec![], 1)).expect_err("refused");
+    assert!(matches!(error, BindingsError::Invalid(Invalid::Horizon { epoch: 6 })), "{error}");
+    let next = bound(6, vec![range("a", 0, 20, 21)], 2);
     log.append(&next).expect("appended");
     drop(log);
     assert_eq!(read(dir.path()).expect("sound"), [first, next]);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use dataflows::expiry::Kept;
+use dataflows::model::horizon::Horizon;
 use dataflows::model::reject::{Feed, Reason};
-use dataflows::model::time::{Epoch, EventTime, Minute};
+use dataflows::model::time::{Epoch, Minute};
 
 use super::records::{Record, RejectCount};
 use super::segment::SegmentWriter;
@@ -21,6 +23,9 @@ pub struct Fed {
     pub records: Records,
     /// What changed in lookup topics, in order.
     pub rows: Vec<RowChange>,
+    /// A horizon that took effect in this epoch, and the records of this worker that are kept
+    /// beyond their time.
+    pub expired: Option<(Horizon, Records)>,
 }
 
 /// Events and counts of rejects, as they are kept.
@@ -34,6 +39,18 @@ pub struct Records {
 }
 
 impl Records {
+    /// Records that are kept beyond their time, as often as they are there.
+    pub fn kept(kept: &Kept) -> Self {
+        fn words<R: Record>(records: &[(R, isize)]) -> Vec<R::Words> {
+            let copies = |(record, count): &(R, isize)| vec![record.words(); count.unsigned_abs()];
+            records.iter().flat_map(copies).collect()
+        }
+        let Kept { bids, impressions, clicks, conversions } = kept;
+        let (bids, impressions) = (words(bids), words(impressions));
+        let (clicks, conversions) = (words(clicks), words(conversions));
+        Self { bids, impressions, clicks, conversions, ..Self::default() }
+    }
+
     /// Adds what a batch holds.
     pub fn add(&mut self, batch: &Batch) {
         self.bids.extend(batch.bids.iter().map(Record::words));
@@ -41,7 +58,7 @@ impl Records {
         self.clicks.extend(batch.clicks.iter().map(Record::words));
         self.conversions.extend(batch.conversions.iter().map(Record::words));
         for reject in &batch.rejects {
-            let minute = reject.ts.map_or(Minute(0), EventTime::minute);
+            let minute = batch.gate.minute(reject.ts);
             *self.rejects.entry((minute, reject.feed, reject.reason)).or_insert(0) += 1;
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dataflows::model::horizon::Horizon;
 use dataflows::model::time::Epoch;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -18,7 +19,8 @@ use super::store::Store;
 use crate::bindings::{Positions, TopicPartition};
 use crate::formats::lookup::Entry;
 
-const VERSION: u32 = 1;
+/// 2: there is a horizon.
+const VERSION: u32 = 2;
 const PREFIX: &str = "manifest-";
 const SUFFIX: &str = ".json";
 
@@ -40,6 +42,12 @@ pub struct Manifest {
     pub lookups: Option<Listed>,
     /// The records.
     pub segments: Vec<Listed>,
+    /// What was frozen at the epoch: of the segments, what it lets go of is not there any more.
+    #[serde(default)]
+    pub horizon: Horizon,
+    /// The records that are there all the same.
+    #[serde(default)]
+    pub kept: Option<Listed>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -100,7 +108,7 @@ impl Manifest {
 
     /// Every object that it consists of.
     pub fn objects(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().chain(&self.lookups).map(|listed| &*listed.name)
+        self.segments.iter().chain(&self.lookups).chain(&self.kept).map(|listed| &*listed.name)
     }
 
     /// As written.

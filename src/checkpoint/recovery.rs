@@ -2,6 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use dataflows::model::horizon::{Freezes, Horizon};
+use dataflows::model::time::Minute;
+use dataflows::rules::horizon::Expires;
+
 use super::error::CheckpointError;
 use super::manifest::{self, HeldRows, Manifest, damaged, read_rows};
 use super::records::RejectCount;
@@ -45,7 +49,7 @@ impl Recovery {
         }
         let manifest = manifest.unwrap_or_else(|| Manifest::new(job, run));
         let rows = manifest.lookups.as_ref().map(|listed| read_rows(store, listed)).transpose()?;
-        let left = Mutex::new(manifest.segments.clone());
+        let left = Mutex::new(manifest.segments.iter().chain(&manifest.kept).cloned().collect());
         Ok(Self { manifest, rows: rows.unwrap_or_default(), latest, left })
     }
 
@@ -76,12 +80,22 @@ impl Recovery {
                 LoadFault::Damage(damage) => damaged(store, &listed.name, damage),
                 LoadFault::Collision(collision) => collision.into(),
             })?;
-            match taken {
-                Some(rejects) => take(batch, rejects)?,
-                None => return Ok(true),
+            let Some(mut rejects) = taken else { return Ok(true) };
+            if self.manifest.kept.as_ref() != Some(&listed) {
+                drop_expired(&self.manifest.horizon, batch, &mut rejects);
             }
+            take(batch, rejects)?;
         }
     }
+}
+
+/// Drops what is not there any more, and the counts of rejects in frozen minutes.
+fn drop_expired(horizon: &Horizon, batch: &mut Batch, rejects: &mut Vec<RejectCount>) {
+    batch.bids.retain(|(_, bid)| !bid.is_expired(horizon));
+    batch.impressions.retain(|(_, impression)| !impression.is_expired(horizon));
+    batch.clicks.retain(|(_, click)| !click.is_expired(horizon));
+    batch.conversions.retain(|(_, conversion)| !conversion.is_expired(horizon));
+    rejects.retain(|count| count.minute == Minute(0) || !count.minute.is_frozen(horizon.freeze));
 }
 
 /// Reads a segment and verifies it.

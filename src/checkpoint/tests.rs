@@ -53,7 +53,7 @@ fn fed(names: &Names, epoch: Epoch) -> Fed {
     let dimension = Some(DimensionRow { dimension: Dimension::Site, id, attributes });
     let row = (epoch % 6 < 3).then_some(Entry { rule: Some(user), dimension });
     let rows = vec![RowChange { topic, partition: 0, key: vec![(epoch % 3) as u8].into(), row }];
-    Fed { epoch, ranges, records, rows }
+    Fed { epoch, ranges, records, rows, expired: None }
 }
 
 fn plan(workers: usize) -> Plan {
@@ -286,4 +286,48 @@ fn another_jobs_checkpoint_is_refused() {
     let (store, _) = small(dir.path());
     let error = Recovery::find(&store, "other", "").err().expect("refused");
     assert!(matches!(error, CheckpointError::OtherJob { .. }), "{error}");
+}
+
+#[test]
+fn what_has_expired_is_passed_over_but_for_what_is_kept() {
+    use dataflows::expiry::Kept;
+    use dataflows::model::horizon::{Freezes, Horizon};
+
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (run, _, store) = start(dir.path(), "first").expect("started");
+    run.write(&store, 1..=130);
+    // Of an earlier horizon something else was kept.
+    let edge = |seconds: i64| EventTime::from_millis(seconds * 1_000).expect("a time");
+    let horizon =
+        |seconds| Horizon { freeze: edge(60), bids: edge(20), clicks: edge(seconds), ..Horizon::default() };
+    let ((id, click), mut fed) = (batch(7).clicks[0], fed(&run.names, 131));
+    fed.expired = Some((
+        horizon(30),
+        Records::kept(&Kept {
+            clicks: batch(3).clicks.into_iter().map(|row| (row, 1)).collect(),
+            ..Kept::default()
+        }),
+    ));
+    run.checkpointer.feed(fed);
+    let kept = Kept { clicks: vec![((id, click), 2)], ..Kept::default() };
+    run.checkpointer.feed(Fed {
+        epoch: 132,
+        expired: Some((horizon(100), Records::kept(&kept))),
+        ..Fed::default()
+    });
+    run.checkpointer.published(132);
+    run.checkpointer.stop();
+
+    let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+    assert_eq!((recovery.manifest.epoch, recovery.manifest.horizon), (132, horizon(100)));
+    let mut all = expected(1..=131);
+    all.0.retain(|(_, bid)| bid.ts >= edge(20));
+    all.2.retain(|(_, click)| click.ts >= edge(100));
+    all.2.extend([(id, click), (id, click)]);
+    all.2.sort_unstable();
+    let minute = |key: &String| key.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or(0);
+    all.4.retain(|key, _| {
+        minute(key) == 0 || !dataflows::model::time::Minute(minute(key)).is_frozen(edge(60))
+    });
+    assert_eq!(held(&store, &recovery).expect("sound"), all);
 }

@@ -19,6 +19,7 @@ use super::store::{Created, Store};
 use crate::bindings::{Positions, TopicPartition};
 use crate::formats::RowChange;
 use crate::names::SharedNames;
+use crate::telemetry::CheckpointWritten;
 
 /// How often the writer looks whether a checkpoint is due.
 const TICK: Duration = Duration::from_millis(50);
@@ -47,7 +48,7 @@ pub struct Checkpointer {
 
 enum Message {
     /// What a worker has read.
-    Fed(Fed),
+    Fed(Box<Fed>),
     /// A worker has handed over all that was bound before this start.
     Ready,
     /// The run is over.
@@ -63,6 +64,7 @@ struct State {
     safe: AtomicU64,
     /// How many bytes wait.
     waiting: AtomicUsize,
+    written: Mutex<Option<CheckpointWritten>>,
     failure: Mutex<Option<CheckpointError>>,
 }
 
@@ -114,7 +116,7 @@ impl Checkpointer {
     pub fn feed(&self, fed: Fed) {
         self.state.waiting.fetch_add(fed.records.bytes(), Relaxed);
         // A writer that has ended has said why.
-        let _ = self.sender.send(Message::Fed(fed));
+        let _ = self.sender.send(Message::Fed(Box::new(fed)));
     }
 
     /// A worker has handed over all that was bound before this start.
@@ -135,6 +137,11 @@ impl Checkpointer {
     /// Bindings up to this epoch are not needed any more.
     pub fn safe(&self) -> Epoch {
         self.state.safe.load(Relaxed)
+    }
+
+    /// A checkpoint that was written since this was asked last.
+    pub fn written(&self) -> Option<CheckpointWritten> {
+        self.state.written.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Why it has ended, once.
@@ -206,7 +213,7 @@ impl Writer {
         let mut message = receiver.recv_timeout(TICK);
         loop {
             match message {
-                Ok(Message::Fed(fed)) => self.pending.entry(fed.epoch).or_default().push(fed),
+                Ok(Message::Fed(fed)) => self.pending.entry(fed.epoch).or_default().push(*fed),
                 Ok(Message::Ready) => self.ready += 1,
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
@@ -241,6 +248,9 @@ impl Writer {
             millis = self.last.elapsed().as_millis() as u64,
             "a checkpoint was written"
         );
+        let bytes = manifest.segments.iter().chain(&manifest.kept).map(|listed| listed.bytes).sum();
+        let written = CheckpointWritten { epoch: manifest.epoch, bytes, segments: manifest.segments.len() };
+        *self.state.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
         let oldest = std::mem::replace(&mut self.before, std::mem::replace(&mut self.current, manifest));
         self.state.safe.store(self.before.epoch, Relaxed);
         self.remove(&oldest)
@@ -255,7 +265,15 @@ impl Writer {
         }
         let mut draft = Draft { objects: Vec::new(), manifest: self.current.clone(), bytes: 0 };
         let mut records = Records::default();
-        for Fed { ranges, records: read, rows, .. } in fed.into_values().flatten() {
+        let mut kept: Option<Records> = None;
+        for Fed { ranges, records: read, rows, expired, .. } in fed.into_values().flatten() {
+            if let Some((horizon, records)) = expired {
+                // Of each worker; a later horizon says anew what is kept.
+                if horizon != std::mem::replace(&mut draft.manifest.horizon, horizon) {
+                    kept = None;
+                }
+                kept.get_or_insert_default().append(records);
+            }
             draft.bytes += read.bytes();
             records.append(read);
             self.positions.extend(ranges.into_iter().map(|range| (range.place, range.to)));
@@ -273,6 +291,15 @@ impl Writer {
         segment.add_texts(&self.names.take_added());
         if !segment.is_empty() {
             self.add_segment(&mut draft, segment, 0);
+        }
+        if let Some(kept) = kept {
+            let mut segment = SegmentWriter::new(&self.current.job);
+            kept.write(&mut segment);
+            draft.manifest.kept = (!segment.is_empty()).then(|| {
+                let (bytes, listed) = segment.finish(self.object("kept", "seg"), 0);
+                draft.objects.push((listed.name.clone(), bytes));
+                listed
+            });
         }
         if std::mem::take(&mut self.rows_changed) {
             let name = self.object("lookups", "json");

@@ -6,7 +6,9 @@ pub mod clickhouse;
 mod client;
 mod kafka;
 mod locate;
+pub mod metrics;
 mod raw;
+pub mod time;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use std::time::Duration;
 
 use self::archive::ArchiveConfig;
 use self::clickhouse::ClickHouseConfig;
+use self::metrics::MetricsConfig;
+use self::time::TimeConfig;
 use crate::formats::layout::Layout;
 
 pub use client::Secret;
@@ -35,6 +39,10 @@ pub struct Config {
     pub clickhouse: ClickHouseConfig,
     /// What a live run keeps so that it can start again.
     pub checkpoint: CheckpointConfig,
+    /// Watermarks, and how long numbers can be corrected when the job runs live.
+    pub time: TimeConfig,
+    /// Where a live run shows how it goes.
+    pub metrics: MetricsConfig,
     /// Where and how accepted events are archived.
     pub archive: ArchiveConfig,
 }

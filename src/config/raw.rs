@@ -18,7 +18,7 @@ raw! {
     /// The file.
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
-        checkpoint: Checkpoint, archive: Archive,
+        checkpoint: Checkpoint, time: Time, metrics: Metrics, archive: Archive,
     }
 
     /// `[sources]`
@@ -59,6 +59,15 @@ raw! {
 
     /// `[checkpoint]`
     Checkpoint { directory: String, interval_ms: u64, segment_bytes_max: usize }
+
+    /// `[time]`
+    Time {
+        allowed_disorder_ms: u64, idle_timeout_ms: u64, correction_horizon_hours: u64, bucket_minutes: u64,
+        bid_lifetime_hours: u64, boundary_interval_ms: u64,
+    }
+
+    /// `[metrics]`
+    Metrics { listen: String }
 
     /// `[archive]`
     Archive {

@@ -61,6 +61,8 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         kafka,
         clickhouse: super::clickhouse::validate(raw.clickhouse)?,
         checkpoint: checkpoint(&raw.checkpoint)?,
+        time: super::time::validate(&raw.time)?,
+        metrics: super::metrics::validate(&raw.metrics)?,
         archive: super::archive::validate(raw.archive)?,
     })
 }

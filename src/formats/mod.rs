@@ -30,8 +30,10 @@ mod hostile_tests;
 use std::sync::Arc;
 
 use dataflows::model::events::{Bid, Click, Conversion, Impression};
+use dataflows::model::horizon::Gate;
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::LookupRow;
+use dataflows::model::time::EventTime;
 
 use self::dimension::DimensionChange;
 use self::kept::Kept;
@@ -74,7 +76,13 @@ pub struct Batch {
     pub kept: Kept,
     /// Input bytes this batch stands for, as stored; for progress.
     pub bytes: u64,
+    /// Which event times it takes in; messages judge by it, and rejects are counted by it.
+    pub gate: Gate,
 }
+
+/// How many events of each kind a batch held at some moment.
+#[derive(Copy, Clone, Debug)]
+pub struct Mark([usize; 4]);
 
 /// A message of a lookup topic: what is in force under its key from there on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -95,7 +103,32 @@ impl Batch {
         self.bids.len() + self.impressions.len() + self.clicks.len() + self.conversions.len()
     }
 
-    /// Empties the batch, keeping its memory.
+    /// The present number of events.
+    pub fn mark(&self) -> Mark {
+        Mark([self.bids.len(), self.impressions.len(), self.clicks.len(), self.conversions.len()])
+    }
+
+    /// The times of the events that were added since.
+    pub fn times_since(
+        &self,
+        Mark([bids, impressions, clicks, conversions]): Mark,
+    ) -> impl Iterator<Item = EventTime> {
+        let bids = self.bids[bids..].iter().map(|(_, bid)| bid.ts);
+        let impressions = self.impressions[impressions..].iter().map(|(_, impression)| impression.ts);
+        let clicks = self.clicks[clicks..].iter().map(|(_, click)| click.ts);
+        let conversions = self.conversions[conversions..].iter().map(|(_, conversion)| conversion.ts);
+        bids.chain(impressions).chain(clicks).chain(conversions)
+    }
+
+    /// Takes the events out again that were added since.
+    pub fn undo(&mut self, Mark([bids, impressions, clicks, conversions]): Mark) {
+        self.bids.truncate(bids);
+        self.impressions.truncate(impressions);
+        self.clicks.truncate(clicks);
+        self.conversions.truncate(conversions);
+    }
+
+    /// Empties the batch, keeping its memory and its gate.
     pub fn clear(&mut self) {
         self.bids.clear();
         self.impressions.clear();

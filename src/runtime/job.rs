@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use dataflows::graphs::catalogue::{Inputs, Outputs, build};
+use dataflows::graphs::catalogue::{Inputs, Outputs, Traces, build_traced};
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
 use dataflows::model::time::{Epoch, EventTime, Minute};
@@ -83,6 +83,8 @@ impl TimeRange {
 pub struct Job {
     inputs: Inputs,
     outputs: Outputs,
+    /// Only where records expire: it would keep state alive that the end of the inputs frees.
+    traces: Option<Traces>,
     epoch: Epoch,
     counts: Counts,
     arrived: Arrived,
@@ -117,35 +119,40 @@ impl Arrived {
 impl Job {
     /// Builds this worker's part. The first worker brings in the lookups.
     pub fn new(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
-        let (mut inputs, outputs) = worker.dataflow(build);
+        Self { traces: None, ..Self::with_expiry(worker, lookups) }
+    }
+
+    /// As [`Job::new`], with the means to let records expire.
+    pub fn with_expiry(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
+        let (mut inputs, outputs, traces) = worker.dataflow(build_traced);
         if worker.index() == 0 {
             lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
         }
-        Self { inputs, outputs, epoch: 0, counts: Counts::default(), arrived: Arrived::default() }
+        let (counts, arrived) = (Counts::default(), Arrived::default());
+        Self { inputs, outputs, traces: Some(traces), epoch: 0, counts, arrived }
     }
 
     /// Takes a batch into the present epoch.
     pub fn feed(&mut self, batch: &Batch) {
         let Batch { bids, impressions, clicks, conversions, rejects, .. } = batch;
         for (auction, bid) in bids {
-            self.arrive(Feed::BidRequests, Some(bid.ts), Quality::Received);
+            self.arrive(Feed::BidRequests, bid.ts);
             self.inputs.bids.update((*auction, *bid), 1);
         }
         for (id, impression) in impressions {
-            self.arrive(Feed::Impressions, Some(impression.ts), Quality::Received);
+            self.arrive(Feed::Impressions, impression.ts);
             self.inputs.impressions.update((*id, *impression), 1);
         }
         for (id, click) in clicks {
-            self.arrive(Feed::Events, Some(click.ts), Quality::Received);
+            self.arrive(Feed::Events, click.ts);
             self.inputs.clicks.update((*id, *click), 1);
         }
         for (id, conversion) in conversions {
-            self.arrive(Feed::Events, Some(conversion.ts), Quality::Received);
+            self.arrive(Feed::Events, conversion.ts);
             self.inputs.conversions.update((*id, *conversion), 1);
         }
         for reject in rejects {
-            self.arrive(reject.feed, reject.ts, Quality::Received);
-            self.arrive(reject.feed, reject.ts, Quality::Rejected(reject.reason));
+            self.count_rejects(batch.gate.minute(reject.ts), reject.feed, reject.reason, 1);
             self.counts.rejected[reject.feed as usize][reject.reason as usize] += 1;
         }
         let events = bids.len() + impressions.len() + clicks.len() + conversions.len();
@@ -159,12 +166,11 @@ impl Job {
         self.counts.kinds.iter_mut().zip(by_kind).for_each(|(kind, events)| *kind += events as u64);
     }
 
-    fn arrive(&mut self, feed: Feed, ts: Option<EventTime>, what: Quality) {
-        let minute = ts.map_or(Minute(0), EventTime::minute);
-        self.arrived.count(QualityKey { minute, feed, what }, 1);
+    fn arrive(&mut self, feed: Feed, ts: EventTime) {
+        self.arrived.count(QualityKey { minute: ts.minute(), feed, what: Quality::Received }, 1);
     }
 
-    /// Counts rejects that were kept as numbers.
+    /// Counts rejects in a minute, which need not be their own.
     pub fn count_rejects(&mut self, minute: Minute, feed: Feed, reason: Reason, count: u64) {
         for what in [Quality::Received, Quality::Rejected(reason)] {
             self.arrived.count(QualityKey { minute, feed, what }, count as isize);
@@ -186,6 +192,9 @@ impl Job {
         self.epoch = epoch;
         self.inputs.advance_to(epoch);
         self.outputs.compact_to(epoch - 1);
+        if let Some(traces) = &mut self.traces {
+            traces.compact_to(epoch - 1);
+        }
     }
 
     /// Works until every table is complete before the present epoch, on all workers, or until
@@ -199,6 +208,11 @@ impl Job {
     /// Adds `diff` copies of a lookup row in the present epoch; on one worker only.
     pub fn change_lookup(&mut self, row: LookupRow, diff: isize) {
         self.inputs.lookups.update(row, diff);
+    }
+
+    /// The inputs, what they hold, and the tables; with [`Job::with_expiry`] only.
+    pub fn held(&mut self) -> Option<(&mut Inputs, &mut Traces, &mut Outputs)> {
+        Some((&mut self.inputs, self.traces.as_mut()?, &mut self.outputs))
     }
 
     /// The present epoch.
@@ -225,7 +239,8 @@ impl Job {
         publication: &Publication,
         stopped: impl Fn() -> bool,
     ) -> Result<Totals, PublishError> {
-        let Self { mut inputs, outputs, mut arrived, .. } = self;
+        let Self { mut inputs, outputs, traces, mut arrived, .. } = self;
+        drop(traces);
         for (key, count) in arrived.drain() {
             inputs.quality.update(key, count);
         }

@@ -4,5 +4,6 @@ mod archive;
 mod cli;
 mod damage;
 mod golden;
+mod horizon;
 mod oracle;
 mod random;

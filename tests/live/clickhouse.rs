@@ -73,7 +73,7 @@ fn every_table_shows_what_was_published() {
     let hour = Hour(DAY * 24 + 1);
     let place = Placed { window: hour, campaign, creative: name("cr1"), site, country, device };
     let owed = [Credit { credit_micros: 500_000, revenue_micros: 7 }; Model::COUNT];
-    let step = |position, touch| PathStep { position, touch, owed };
+    let step = |position, touch| PathStep { position, touch, owed, ..PathStep::default() };
     let mut counts = [0; 14];
     counts[..5].copy_from_slice(&[10, 7, 1, 2, 0]);
 

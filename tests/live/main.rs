@@ -6,6 +6,7 @@ mod clickhouse;
 mod crash;
 mod demo;
 mod golden;
+mod horizon;
 mod rejects;
 mod server;
 #[allow(dead_code, reason = "the benches use the rest")]

@@ -1,9 +1,12 @@
 //! A live run's surroundings: topics and a database of its own, the messages of some feed files,
 //! and the tables that these must give.
 
+#[path = "messages.rs"]
+mod messages;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
@@ -11,8 +14,6 @@ use std::time::{Duration, Instant};
 
 use advertisex::config::clickhouse::{ClickHouseConfig, Secret};
 use advertisex::sinks::clickhouse::ClickHouse;
-use apache_avro::types::Value;
-use apache_avro::writer::datum::GenericDatumWriter;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -23,11 +24,14 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
-const TOPICS: [(&str, i32); 8] = [
+use messages::bid_requests;
+
+const TOPICS: [(&str, i32); 9] = [
     ("impressions", 3),
     ("events", 2),
     ("bid_requests", 3),
     ("campaigns", 1),
+    ("attribution_rules", 1),
     ("advertisers", 1),
     ("creatives", 2),
     ("sites", 1),
@@ -443,24 +447,4 @@ pub fn check(clickhouse: &ClickHouseConfig, expected: &Path, table: &str, keys: 
         assert_eq!(found, expected, "{table}");
     }
     assert_eq!(found.len(), expected.len(), "rows of {table}");
-}
-
-/// The bid requests of a container file as bare data, and the schema they are written with.
-fn bid_requests(file: &PathBuf) -> (Vec<Message>, String) {
-    let bytes = fs::read(file).expect("a feed");
-    let reader = apache_avro::Reader::new(&bytes[..]).expect("a container");
-    let schema = reader.writer_schema().clone();
-    let writer = GenericDatumWriter::builder(&schema).build().expect("a schema");
-    let message = |value: Value| {
-        let bids = match &value {
-            Value::Record(fields) => fields.iter().find_map(|(name, value)| match value {
-                Value::Array(bids) if name == "bids" => Some(bids.len() as i64),
-                _ => None,
-            }),
-            _ => None,
-        };
-        let payload = writer.write_value_to_vec(value).expect("what was read can be written");
-        Message { topic: "bid_requests", payload, bids: bids.unwrap_or(0), impressions: 0 }
-    };
-    (reader.map(|value| message(value.expect("a record"))).collect(), schema.canonical_form())
 }

@@ -43,6 +43,8 @@ pub struct ConversionAt {
 pub struct PathStep {
     /// Its place on the path, from 0.
     pub position: u32,
+    /// The minute of the conversion, by which its path freezes.
+    pub minute: Minute,
     /// The touch.
     pub touch: Id,
     /// Credit and revenue by model, in the order of [`Model::ALL`].
@@ -109,7 +111,7 @@ fn attribute(
     let minute = conversion.ts.minute();
     let mut steps: Vec<PathStep> = (0..)
         .zip(path)
-        .map(|(position, touch)| PathStep { position, touch: touch.touch, ..PathStep::default() })
+        .map(|(position, touch)| PathStep { position, minute, touch: touch.touch, ..PathStep::default() })
         .collect();
     for model in Model::ALL {
         let credits = credits(model, &ages, settings.half_life);

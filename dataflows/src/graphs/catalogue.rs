@@ -24,7 +24,7 @@ use super::auctions::{Auctions, SupplyKey};
 use super::booking::Booking;
 use super::dedup::Dedup;
 use super::flood::Flood;
-use super::impressions::Impressions;
+use super::impressions::{ClickAt, Impressions};
 use super::reach::reach;
 use super::touches::Touches;
 
@@ -105,6 +105,38 @@ impl Outputs {
     }
 }
 
+/// What the inputs have gathered by now, for the expiry of records and for measuring it. Held, it
+/// keeps the state alive.
+pub struct Traces {
+    /// Bids, by auction.
+    pub bids: ValTrace<Id, Bid>,
+    /// Impressions, by id.
+    pub impressions: ValTrace<Id, Impression>,
+    /// Clicks, by id.
+    pub clicks: ValTrace<Id, Click>,
+    /// Conversions, by id.
+    pub conversions: ValTrace<Id, Conversion>,
+    /// Counted impressions, by auction.
+    pub impressions_by_auction: ValTrace<Id, Placed<Minute>>,
+    /// Clicks that count as records, by impression.
+    pub clicks_by_impression: ValTrace<Id, ClickAt>,
+    /// `quality_minute`.
+    pub quality_minute: SumTrace<QualityKey, isize>,
+}
+
+impl Traces {
+    /// Gives up the means to read them as of epochs before `epoch`.
+    pub fn compact_to(&mut self, epoch: Epoch) {
+        compact(&mut self.bids, epoch);
+        compact(&mut self.impressions, epoch);
+        compact(&mut self.clicks, epoch);
+        compact(&mut self.conversions, epoch);
+        compact(&mut self.impressions_by_auction, epoch);
+        compact(&mut self.clicks_by_impression, epoch);
+        compact(&mut self.quality_minute, epoch);
+    }
+}
+
 fn compact(trace: &mut impl TraceReader<Time = Epoch>, epoch: Epoch) {
     trace.set_logical_compaction(Antichain::from_elem(epoch).borrow());
     trace.set_physical_compaction(Antichain::new().borrow());
@@ -112,6 +144,12 @@ fn compact(trace: &mut impl TraceReader<Time = Epoch>, epoch: Epoch) {
 
 /// Builds the job in a scope.
 pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
+    let (inputs, outputs, _) = build_traced(scope);
+    (inputs, outputs)
+}
+
+/// As [`build`], with the means to see what is held.
+pub fn build_traced(scope: Scope<'_, Epoch>) -> (Inputs, Outputs, Traces) {
     // 1. The inputs. Of the events, impressions are arranged once and read by three graphs.
     let (bids_in, bids) = scope.new_collection();
     let (impressions_in, impressions) = scope.new_collection();
@@ -126,17 +164,16 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
         scope.new_collection::<((Id, Minute), ()), isize>().1.arrange_by("nothing by minute", whole);
 
     // 2. Clicks: deduplicated, joined to impressions, freed of floods.
-    let clicks = regroup(
-        "deduplicate clicks",
-        clicks.arrange_by("clicks by id", whole),
-        nothing.clone(),
-        lookups.clone(),
-        Dedup::default(),
-    );
+    let clicks_by_id: Keyed<Id, Click> = clicks.arrange_by("clicks by id", whole);
+    let clicks_held = clicks_by_id.trace.clone();
+    let clicks =
+        regroup("deduplicate clicks", clicks_by_id, nothing.clone(), lookups.clone(), Dedup::default());
+    let clicks_by_impression = clicks.first.arrange_by("clicks by impression", whole);
+    let clicks_on = clicks_by_impression.trace.clone();
     let seen = regroup(
         "join clicks to impressions",
         impressions.clone(),
-        clicks.first.arrange_by("clicks by impression", whole),
+        clicks_by_impression,
         lookups.clone(),
         Impressions,
     );
@@ -149,13 +186,12 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
     );
 
     // 3. Bids, and which of them won.
-    let auctions = regroup(
-        "join impressions to bids",
-        bids.arrange_by("bids by auction", whole),
-        seen.first.clone().arrange_by("impressions by auction", |seen| (seen.auction, seen.place)),
-        lookups.clone(),
-        Auctions,
-    );
+    let bids: Keyed<Id, Bid> = bids.arrange_by("bids by auction", whole);
+    let impressions_by_auction =
+        seen.first.clone().arrange_by("impressions by auction", |seen| (seen.auction, seen.place));
+    let (bids_held, impressions_of) = (bids.trace.clone(), impressions_by_auction.trace.clone());
+    let auctions =
+        regroup("join impressions to bids", bids, impressions_by_auction, lookups.clone(), Auctions);
 
     // 4. Attribution.
     let touches = regroup(
@@ -165,13 +201,10 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
         lookups.clone(),
         Touches,
     );
-    let conversions = regroup(
-        "deduplicate conversions",
-        conversions.arrange_by("conversions by id", whole),
-        nothing,
-        lookups.clone(),
-        Dedup::default(),
-    );
+    let conversions: Keyed<Id, Conversion> = conversions.arrange_by("conversions by id", whole);
+    let conversions_held = conversions.trace.clone();
+    let conversions =
+        regroup("deduplicate conversions", conversions, nothing, lookups.clone(), Dedup::default());
     let attribution = regroup(
         "attribute conversions",
         conversions.first.arrange_by("conversions by user and advertiser", whole),
@@ -179,6 +212,7 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
         lookups.clone(),
         Attribution,
     );
+    let impressions_held = impressions.trace.clone();
     let booking = regroup(
         "book conversions",
         impressions,
@@ -221,6 +255,15 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
         quality: quality_in,
         lookups: lookups_in,
     };
+    let traces = Traces {
+        bids: bids_held,
+        impressions: impressions_held,
+        clicks: clicks_held,
+        conversions: conversions_held,
+        impressions_by_auction: impressions_of,
+        clicks_by_impression: clicks_on,
+        quality_minute: quality_minute.trace.clone(),
+    };
     let outputs = Outputs {
         probe,
         performance_minute: performance_minute.trace,
@@ -231,7 +274,7 @@ pub fn build(scope: Scope<'_, Epoch>) -> (Inputs, Outputs) {
         quality_minute: quality_minute.trace,
         conversion_paths: conversion_paths.trace,
     };
-    (inputs, outputs)
+    (inputs, outputs, traces)
 }
 
 /// A record that is a key and its value.

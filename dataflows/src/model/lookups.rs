@@ -105,6 +105,12 @@ pub enum Subject {
 }
 
 impl LookupRow {
+    /// Whether it may change the [`Windows`].
+    pub fn is_window(&self) -> bool {
+        use LookupRow::{AdvertiserRule, ClickJoinWindow, GlobalRule};
+        matches!(self, ClickJoinWindow(_) | GlobalRule(_) | AdvertiserRule(..))
+    }
+
     /// What this row speaks of.
     pub fn subject(&self) -> Subject {
         match *self {
@@ -151,6 +157,23 @@ impl Attribution {
             half_life: rule.half_life.unwrap_or(self.half_life),
             default_model: rule.default_model.unwrap_or(self.default_model),
         }
+    }
+}
+
+/// The longest windows that any number looks back over.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Windows {
+    /// From an impression to its click.
+    pub click_join: Millis,
+    /// From a click to a conversion.
+    pub click_lookback: Millis,
+    /// From a view to a conversion.
+    pub view_lookback: Millis,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Lookups::default().windows()
     }
 }
 
@@ -231,15 +254,41 @@ impl Lookups {
         }
     }
 
+    /// The longest windows in force, of rows that contradict each other too.
+    pub fn windows(&self) -> Windows {
+        let global = self.global_settings();
+        let mut windows = Windows {
+            click_join: self.click_join_window(),
+            click_lookback: global.click_lookback,
+            view_lookback: global.view_lookback,
+        };
+        for (row, _) in self.rows.iter().filter(|&(_, &count)| count > 0) {
+            match row {
+                LookupRow::ClickJoinWindow(window) => windows.click_join = windows.click_join.max(*window),
+                LookupRow::GlobalRule(rule) | LookupRow::AdvertiserRule(_, rule) => {
+                    let longer =
+                        |known: Millis, rule: Option<Millis>| rule.map_or(known, |rule| known.max(rule));
+                    windows.click_lookback = longer(windows.click_lookback, rule.click_lookback);
+                    windows.view_lookback = longer(windows.view_lookback, rule.view_lookback);
+                }
+                _ => {}
+            }
+        }
+        windows
+    }
+
+    fn global_settings(&self) -> Attribution {
+        let (least, greatest) = (AttributionRule::default(), AttributionRule::GREATEST);
+        match self.greatest(LookupRow::GlobalRule(least), LookupRow::GlobalRule(greatest)) {
+            Some(LookupRow::GlobalRule(rule)) => Attribution::default().refined_by(rule),
+            _ => Attribution::default(),
+        }
+    }
+
     /// The attribution settings in force for `advertiser`.
     pub fn attribution(&self, advertiser: Name) -> Attribution {
         let (least, greatest) = (AttributionRule::default(), AttributionRule::GREATEST);
-        let mut settings = Attribution::default();
-        if let Some(LookupRow::GlobalRule(rule)) =
-            self.greatest(LookupRow::GlobalRule(least), LookupRow::GlobalRule(greatest))
-        {
-            settings = settings.refined_by(rule);
-        }
+        let mut settings = self.global_settings();
         let low = LookupRow::AdvertiserRule(advertiser, least);
         if let Some(LookupRow::AdvertiserRule(_, rule)) =
             self.greatest(low, LookupRow::AdvertiserRule(advertiser, greatest))
@@ -277,6 +326,22 @@ mod tests {
         assert_eq!(lookups.advertiser(campaign), Some(b));
         lookups.update(LookupRow::Campaign(campaign, b), -1);
         assert_eq!(lookups.advertiser(campaign), Some(a));
+    }
+
+    #[test]
+    fn the_longest_windows_are_told() {
+        let mut lookups = Lookups::default();
+        assert_eq!(lookups.windows().click_lookback, Millis::days(30));
+        let global = AttributionRule { click_lookback: Some(Millis(7)), ..Default::default() };
+        lookups.update(LookupRow::GlobalRule(global), 1);
+        let own = AttributionRule { click_lookback: Some(Millis(9)), ..Default::default() };
+        lookups.update(LookupRow::AdvertiserRule(Name::new("adv1"), own), 1);
+        lookups.update(LookupRow::ClickJoinWindow(Millis(5)), 1);
+        let windows =
+            Windows { click_join: Millis(5), click_lookback: Millis(9), view_lookback: Millis::days(1) };
+        assert_eq!(lookups.windows(), windows);
+        lookups.update(LookupRow::AdvertiserRule(Name::new("adv1"), own), -1);
+        assert_eq!(lookups.windows().click_lookback, Millis(7));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod diff;
 pub mod events;
+pub mod horizon;
 pub mod ids;
 pub mod lookups;
 pub mod measures;

@@ -14,6 +14,8 @@ pub type Epoch = u64;
 pub struct EventTime(i64);
 
 impl EventTime {
+    /// The first millisecond of 1970.
+    pub const MIN: EventTime = EventTime(0);
     /// The last millisecond of the year 9999.
     pub const MAX: EventTime = EventTime(253_402_300_799_999);
 

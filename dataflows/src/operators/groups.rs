@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
+use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::chunk::{Chunk, ChunkBatch};
+use timely::progress::Antichain;
 
-use super::arrange::{Key, Val};
+use super::arrange::{Key, Val, ValTrace};
 use super::packed::Packed;
 use crate::model::diff::Diff;
 use crate::model::time::Epoch;
@@ -88,6 +90,13 @@ impl<K: Key, V: Val, R: Diff> Groups<K, V, R> {
             self.found.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         }
         &self.found
+    }
+}
+
+impl<K: Key, V: Val> Groups<K, V, isize> {
+    /// Reads a trace as it is now, from its first keys on.
+    pub(crate) fn of(trace: &mut ValTrace<K, V>) -> Self {
+        Self::new(trace.batches_through(Antichain::new().borrow()).unwrap_or_default())
     }
 }
 

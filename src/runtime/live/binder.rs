@@ -13,9 +13,13 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dataflows::model::time::Epoch;
+use dataflows::model::horizon::Horizon;
+use dataflows::model::lookups::{LookupRow, Lookups};
+use dataflows::model::time::{Epoch, EventTime};
+use dataflows::rules::horizon::{Decider, Seen, Terms};
 
-use crate::bindings::{Binding, Bindings, BindingsError, Range};
+use super::boundaries::Boundaries;
+use crate::bindings::{Binding, Bindings, BindingsError, Range, TopicPartition};
 
 /// The epochs of one process.
 pub struct Binder {
@@ -33,28 +37,92 @@ struct State {
     bound: Epoch,
     /// The last of them into which anything was read.
     last: Epoch,
+    /// The first epoch of this start.
+    first: Epoch,
+    decider: Decider<TopicPartition>,
+    /// The rows that say how far numbers look back.
+    rules: Lookups,
+    boundaries: Boundaries,
+}
+
+/// What a worker tells when it closes an epoch.
+#[derive(Debug, Default)]
+pub struct Closing {
+    /// What it has read.
+    pub ranges: Vec<Range>,
+    /// How far its partitions are.
+    pub seen: Vec<(TopicPartition, Seen)>,
+    /// Changes of rules that say how far numbers look back.
+    pub rules: Vec<(LookupRow, isize)>,
+}
+
+/// Where a run goes on.
+pub struct Past<'a> {
+    /// Everything up to here is published.
+    pub published: Epoch,
+    /// The horizon of the checkpoint.
+    pub horizon: Horizon,
+    /// What was bound since the checkpoint.
+    pub history: &'a [Binding],
+}
+
+/// An epoch to read into.
+#[derive(Copy, Clone, Debug)]
+pub struct Opened {
+    /// Its number.
+    pub epoch: Epoch,
+    /// What is frozen in it: decided once, when the first worker opens it.
+    pub horizon: Horizon,
 }
 
 struct Open {
-    epoch: Epoch,
+    opened: Opened,
     closed_by: usize,
     ranges: Vec<Range>,
 }
 
 impl Open {
-    fn new(epoch: Epoch) -> Self {
-        Self { epoch, closed_by: 0, ranges: Vec::new() }
+    fn new(opened: Opened) -> Self {
+        Self { opened, closed_by: 0, ranges: Vec::new() }
     }
 }
 
 impl Binder {
     /// Goes on behind what `log` has bound, and behind `after`. Returns also the first epoch, which
     /// all workers read into.
-    pub fn new(log: Bindings, after: Epoch, workers: usize, interval: u64) -> (Self, Epoch) {
-        let bound = log.last_epoch().unwrap_or(0).max(after);
-        let first = next_epoch(bound);
-        let state = State { log, open: VecDeque::from([Open::new(first)]), bound, last: 0 };
+    pub fn new(
+        log: Bindings,
+        after: Past<'_>,
+        workers: usize,
+        interval: u64,
+        terms: Terms,
+    ) -> (Self, Opened) {
+        let bound = log.last_epoch().unwrap_or(0).max(after.published);
+        let past = after.history.partition_point(|binding| binding.epoch <= after.published);
+        let horizon = past.checked_sub(1).map_or(after.horizon, |last| after.history[last].horizon);
+        let mut boundaries = Boundaries::new(horizon);
+        after.history[past..].iter().for_each(|binding| boundaries.note(binding.epoch, binding.horizon));
+        let horizon = after.history.last().map_or(after.horizon, |last| last.horizon);
+        let first = Opened { epoch: next_epoch(bound), horizon };
+        let state = State {
+            log,
+            open: VecDeque::from([Open::new(first)]),
+            bound,
+            last: 0,
+            first: first.epoch,
+            decider: Decider::new(terms, horizon),
+            rules: Lookups::default(),
+            boundaries,
+        };
         (Self { state: Mutex::new(state), workers, interval }, first)
+    }
+
+    /// How far an emission goes that begins behind `published` and could go up to `complete`, and
+    /// what is frozen in it.
+    pub fn emission(&self, published: Epoch, complete: Epoch) -> (Epoch, Horizon) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let complete = complete.min(state.bound);
+        state.boundaries.emission(published, complete)
     }
 
     /// Whether a worker that reads into `epoch` should go on to the next by now.
@@ -66,7 +134,7 @@ impl Binder {
 
     fn newest(&self) -> Epoch {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open.back().map_or(0, |open| open.epoch)
+        state.open.back().map_or(0, |open| open.opened.epoch)
     }
 
     /// Says what a worker has read into `epoch`, of which it reads no more; returns the next epoch.
@@ -74,24 +142,46 @@ impl Binder {
     ///
     /// # Errors
     /// The log can't be written.
-    pub fn close(&self, epoch: Epoch, ranges: Vec<Range>) -> Result<Epoch, BindingsError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = state.open.iter().position(|open| open.epoch == epoch).unwrap_or(0);
-        if at + 1 == state.open.len() {
-            state.open.push_back(Open::new(next_epoch(epoch)));
+    pub fn close(&self, epoch: Epoch, closing: Closing) -> Result<Opened, BindingsError> {
+        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *guard;
+        let Closing { ranges, seen, rules } = closing;
+        seen.into_iter().for_each(|(place, seen)| state.decider.observe(place, seen));
+        if !rules.is_empty() {
+            rules.into_iter().for_each(|(row, diff)| state.rules.update(row, diff));
+            state.decider.set_windows(state.rules.windows());
         }
-        let next = state.open[at + 1].epoch;
+        let at = state.open.iter().position(|open| open.opened.epoch == epoch).unwrap_or(0);
+        if at + 1 == state.open.len() {
+            let next = next_epoch(epoch);
+            // Before all workers have closed an epoch, there are partitions that nobody spoke of.
+            let heard = state.bound >= state.first;
+            let horizon = if heard { state.decider.decide(next) } else { state.decider.horizon() };
+            state.boundaries.note(next, horizon);
+            state.open.push_back(Open::new(Opened { epoch: next, horizon }));
+        }
+        let next = state.open[at + 1].opened;
         let open = &mut state.open[at];
         open.ranges.extend(ranges);
         open.closed_by += 1;
         while let Some(open) = state.open.pop_front_if(|open| open.closed_by == self.workers) {
-            if !open.ranges.is_empty() {
-                state.last = open.epoch;
-                state.log.append(&Binding { epoch: open.epoch, ranges: open.ranges })?;
+            let Open { opened: Opened { epoch, horizon }, ranges, .. } = open;
+            let moved = horizon != state.log.horizon();
+            if !ranges.is_empty() {
+                state.last = epoch;
             }
-            state.bound = open.epoch;
+            if moved || !ranges.is_empty() {
+                state.log.append(&Binding { epoch, ranges, horizon })?;
+            }
+            state.bound = epoch;
         }
         Ok(next)
+    }
+
+    /// The watermark, if there is one, and what was decided last.
+    pub fn horizon(&self) -> (Option<EventTime>, Horizon) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.decider.watermark(), state.decider.horizon())
     }
 
     /// Forgets what was bound up to `epoch`, which a checkpoint holds.

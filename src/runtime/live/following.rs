@@ -8,11 +8,12 @@ use dataflows::graphs::auctions::SupplyKey;
 use dataflows::graphs::catalogue::Outputs;
 use dataflows::model::diff::Diff;
 use dataflows::model::events::Placed;
+use dataflows::model::horizon::Freezes;
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::lookups::Model;
 use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::reject::{Quality, QualityKey};
-use dataflows::model::time::{Day, Epoch, Hour, Minute};
+use dataflows::model::time::{Day, Epoch, EventTime, Hour, Minute};
 use dataflows::operators::arrange::Key;
 use timely::worker::Worker;
 
@@ -59,24 +60,28 @@ impl Following {
     }
 
     /// What has changed since the last call, as of the end of the last of `epochs`, which is
-    /// complete.
-    pub fn take(&mut self, epochs: Epochs) -> Upserts {
+    /// complete. Windows that end at `freeze` or before, which holds in all of these epochs, are
+    /// left out: they keep what they had when they froze, whatever becomes of their records.
+    pub fn take(&mut self, epochs: Epochs, freeze: EventTime) -> Upserts {
         let mut upserts = Upserts::new(epochs);
+        let as_of = AsOf { epoch: epochs.last, freeze };
+        upserts.performance_minute = as_of.sums(&mut self.performance_minute, |(minute, _)| *minute);
+        upserts.performance_hour = as_of.sums(&mut self.performance_hour, |place| place.window);
+        upserts.attribution_hour = as_of.sums(&mut self.attribution_hour, |((hour, _), _)| *hour);
+        upserts.reach_day = as_of.sums(&mut self.reach_day, |(day, _)| *day);
+        upserts.supply_hour = as_of.sums(&mut self.supply_hour, |key| key.hour);
+        self.take_quality(as_of, &mut upserts);
+        self.take_paths(as_of, &mut upserts);
         let epoch = epochs.last;
-        upserts.performance_minute = sums(&mut self.performance_minute, epoch);
-        upserts.performance_hour = sums(&mut self.performance_hour, epoch);
-        upserts.attribution_hour = sums(&mut self.attribution_hour, epoch);
-        upserts.reach_day = sums(&mut self.reach_day, epoch);
-        upserts.supply_hour = sums(&mut self.supply_hour, epoch);
-        self.take_quality(epoch, &mut upserts);
-        self.take_paths(epoch, &mut upserts);
         self.compact_to(epoch);
         upserts
     }
 
     /// The counts of a minute and feed are one row, so all of them are read when one has changed.
-    fn take_quality(&mut self, epoch: Epoch, upserts: &mut Upserts) {
-        let mut changed = self.quality_minute.keys(epoch);
+    fn take_quality(&mut self, AsOf { epoch, freeze }: AsOf, upserts: &mut Upserts) {
+        // Records without a readable time are counted in minute 0, whenever they come.
+        let open = |key: &QualityKey, (): &()| key.minute == Minute(0) || !key.minute.is_frozen(freeze);
+        let mut changed = self.quality_minute.keys_where(epoch, open);
         changed.dedup_by_key(|key| (key.minute, key.feed));
         let counts = changed.iter().flat_map(|&QualityKey { minute, feed, .. }| {
             Quality::all().map(move |what| QualityKey { minute, feed, what })
@@ -93,8 +98,9 @@ impl Following {
         });
     }
 
-    fn take_paths(&mut self, epoch: Epoch, upserts: &mut Upserts) {
-        let changed = self.conversion_paths.keys(epoch);
+    fn take_paths(&mut self, AsOf { epoch, freeze }: AsOf, upserts: &mut Upserts) {
+        let open = |_: &Id, step: &PathStep| !step.minute.is_frozen(freeze);
+        let changed = self.conversion_paths.keys_where(epoch, open);
         let rows = &mut upserts.conversion_paths;
         self.conversion_paths.read(epoch, changed, |conversion, found| {
             let steps: Arc<[PathStep]> = found.iter().map(|(step, _)| *step).collect();
@@ -113,9 +119,23 @@ impl Following {
     }
 }
 
-fn sums<K: Key, R: Diff>(table: &mut Sums<K, R>, epoch: Epoch) -> Vec<Upsert<K, R>> {
-    let mut rows = Vec::new();
-    let changed = table.keys(epoch);
-    table.read(epoch, changed, |key, found| rows.push((key, found.first().map(|((), sums)| *sums))));
-    rows
+/// The end of an epoch, and what is frozen in it.
+#[derive(Copy, Clone)]
+struct AsOf {
+    epoch: Epoch,
+    freeze: EventTime,
+}
+
+impl AsOf {
+    fn sums<K: Key, R: Diff, W: Freezes>(
+        self,
+        table: &mut Sums<K, R>,
+        window: impl Fn(&K) -> W,
+    ) -> Vec<Upsert<K, R>> {
+        let Self { epoch, freeze } = self;
+        let mut rows = Vec::new();
+        let changed = table.keys_where(epoch, |key, ()| !window(key).is_frozen(freeze));
+        table.read(epoch, changed, |key, found| rows.push((key, found.first().map(|((), sums)| *sums))));
+        rows
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dataflows::model::time::Epoch;
+use dataflows::model::time::{Epoch, EventTime};
 
 use crate::sinks::clickhouse::{Epochs, Publisher, Refused, Upserts};
 use crate::sinks::rejects_topic;
@@ -22,13 +22,22 @@ pub struct Hub {
 
 struct State {
     /// What is to be brought next; nothing when all of it was.
-    wanted: Option<Epochs>,
+    wanted: Option<Wanted>,
     brought: usize,
     batch: Option<Upserts>,
     /// How many of its rejects were sent to their topic.
     sent: usize,
     /// Everything up to here was handed over.
     last: Epoch,
+}
+
+/// What is to be brought.
+#[derive(Copy, Clone, Debug)]
+pub struct Wanted {
+    /// The changes of these epochs.
+    pub epochs: Epochs,
+    /// Windows that end here or before are left out.
+    pub freeze: EventTime,
 }
 
 impl Hub {
@@ -38,16 +47,18 @@ impl Hub {
         Self { state: Mutex::new(state), publisher, rejects, workers }
     }
 
-    /// Asks for the changes up to `epoch`, unless earlier ones are still awaited.
-    pub fn want(&self, epoch: Epoch) {
+    /// Asks for the changes up to an epoch, unless earlier ones are still awaited. `upto` says which
+    /// one, behind the last that was handed over, and what is frozen until then.
+    pub fn want(&self, upto: impl FnOnce(Epoch) -> (Epoch, EventTime)) {
         let mut state = self.state();
-        if state.wanted.is_none() && state.batch.is_none() && epoch > state.last {
-            state.wanted = Some(Epochs { first: state.last + 1, last: epoch });
+        if state.wanted.is_none() && state.batch.is_none() {
+            let (first, (last, freeze)) = (state.last + 1, upto(state.last));
+            state.wanted = (last >= first).then_some(Wanted { epochs: Epochs { first, last }, freeze });
         }
     }
 
     /// The changes that are asked for.
-    pub fn wanted(&self) -> Option<Epochs> {
+    pub fn wanted(&self) -> Option<Wanted> {
         self.state().wanted
     }
 

@@ -14,8 +14,11 @@
 
 mod archiving;
 mod binder;
+mod boundaries;
 pub mod demo;
+mod expiring;
 mod following;
+mod gauges;
 mod hub;
 mod worker;
 
@@ -27,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use dataflows::model::time::Epoch;
 
-use self::binder::Binder;
+use self::binder::{Binder, Opened, Past};
 use self::hub::Hub;
 use self::worker::LiveWorker;
 use crate::archive::{Archive, ArchiveError, Archiver, Shard};
@@ -39,6 +42,7 @@ use crate::runtime::archives;
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Health, Publisher, Writer};
 use crate::sinks::topic::{Topic, TopicError};
 use crate::sources::kafka::{KafkaSourceError, Registry};
+use crate::telemetry::{Server, ServerError, Telemetry};
 
 /// How a live run is run.
 #[derive(Clone, Debug)]
@@ -156,6 +160,9 @@ pub enum LiveError {
         /// The topic.
         topic: String,
     },
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] ServerError),
     /// A thread could not be started.
     #[error("can't start a thread")]
     Thread(#[source] std::io::Error),
@@ -181,13 +188,16 @@ struct Shared {
     /// Everything up to here was published before this start.
     published: Epoch,
     /// The first epoch of this start.
-    first: Epoch,
+    first: Opened,
     binder: Binder,
     hub: Hub,
     emission: Duration,
+    /// After how long at its end a partition no longer holds the watermark back.
+    idle_timeout: Duration,
     started: Instant,
     /// When something arrived last, in milliseconds since the start.
     touched: AtomicU64,
+    telemetry: Arc<Telemetry>,
     stop: Arc<std::sync::atomic::AtomicBool>,
     failure: Mutex<Option<LiveError>>,
 }
@@ -205,6 +215,9 @@ impl Shared {
     /// Tells the checkpoints what is published, and the binding log what it may forget.
     fn checkpoint(&self) -> Result<(), LiveError> {
         self.note_published();
+        let (watermark, horizon) = self.binder.horizon();
+        self.telemetry.horizon(watermark, horizon.freeze);
+        self.checkpointer.written().into_iter().for_each(|written| self.telemetry.checkpoint(written));
         self.binder.forget(self.checkpointer.safe())?;
         if let Some(error) = self.archiver.as_ref().and_then(Archiver::failure) {
             return Err(error.into());
@@ -214,7 +227,9 @@ impl Shared {
 
     /// Tells archive and checkpoints what is published.
     fn note_published(&self) {
-        let published = self.hub.publisher().published().unwrap_or(self.published);
+        let published = self.hub.publisher().published();
+        published.into_iter().for_each(|epoch| self.telemetry.published(epoch));
+        let published = published.unwrap_or(self.published);
         let mut anchored = Epoch::MAX;
         if let Some(archiver) = &self.archiver {
             archiver.published(published);
@@ -292,6 +307,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         LiveError::Torn { path, checkpoint, what }
     })?;
 
+    let telemetry = Arc::new(Telemetry::default());
     let names: SharedNames = Arc::new(Names::recording());
     let plan = Plan {
         interval: config.checkpoint.interval,
@@ -304,7 +320,9 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     let writer = Writer::new(options.job.clone(), 0);
     let publisher = Publisher::start(clickhouse, writer, Arc::clone(&names)).map_err(LiveError::Thread)?;
     let rejects = kafka.rejects_topic.as_ref().map(|topic| Topic::open(&kafka, topic)).transpose()?;
-    let (binder, first) = Binder::new(log, published, options.workers, options.epoch.as_millis() as u64);
+    let past = Past { published, horizon: recovery.manifest.horizon, history: &history };
+    let interval = options.epoch.as_millis() as u64;
+    let (binder, first) = Binder::new(log, past, options.workers, interval, config.time.terms);
     let shared = Arc::new(Shared {
         registry: kafka.registry.as_ref().map(|registry| Arc::new(Registry::start(registry))),
         kafka,
@@ -321,8 +339,10 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         binder,
         hub: Hub::new(publisher, rejects, published, options.workers),
         emission: config.clickhouse.emission_interval,
+        idle_timeout: config.time.idle_timeout,
         started: Instant::now(),
         touched: AtomicU64::new(0),
+        telemetry: Arc::clone(&telemetry),
         stop: Arc::clone(&options.stop),
         failure: Mutex::new(None),
     });
@@ -334,6 +354,10 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         published,
         "live: reading from Kafka, publishing to ClickHouse"
     );
+    let shown = config.metrics.listen.map(|listen| Server::start(listen, telemetry)).transpose()?;
+    if let Some(server) = &shown {
+        tracing::info!(address = %server.address(), "metrics are shown at /metrics");
+    }
     run_workers(&shared, options)
 }
 

@@ -4,11 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use dataflows::model::horizon::Gate;
+use dataflows::model::lookups::LookupRow;
 use dataflows::model::time::Epoch;
+use dataflows::rules::horizon::Seen;
 use timely::worker::Worker;
 
 use super::archiving::Archiving;
+use super::binder::{Closing, Opened};
+use super::expiring::{Expired, Expiring};
 use super::following::Following;
+use super::gauges::Gauges;
+use super::hub::Wanted;
 use super::{LiveError, Shared};
 use crate::bindings::{Binding, Range, TopicPartition};
 use crate::checkpoint::{Fed, Records, RejectCount};
@@ -32,6 +39,10 @@ pub(super) struct LiveWorker<'a> {
     source: KafkaSource,
     job: Job,
     following: Following,
+    expiring: Expiring,
+    gauges: Gauges,
+    /// A horizon that took effect in the present epoch.
+    expired: Option<Expired>,
     batch: Batch,
     /// What was read into the present epoch.
     ranges: BTreeMap<TopicPartition, Range>,
@@ -39,6 +50,8 @@ pub(super) struct LiveWorker<'a> {
     records: Records,
     archiving: Archiving<'a>,
     rows: Vec<RowChange>,
+    /// Changes of rules that nobody was told of.
+    rules: Vec<(LookupRow, isize)>,
     /// Closed epochs that are not complete yet.
     unfinished: Vec<Epoch>,
     /// Beside the tables, what is still to be brought, by epoch.
@@ -54,7 +67,7 @@ impl<'a> LiveWorker<'a> {
         let share = Share { worker: worker.index(), workers: worker.peers() };
         let registry = shared.registry.as_ref();
         let source = KafkaSource::open(&shared.kafka, share, &shared.positions, &shared.names, registry)?;
-        let mut job = Job::new(worker, &[]);
+        let mut job = Job::with_expiry(worker, &[]);
         let following = Following::new(worker, job.outputs());
         let mut batch = Batch::default();
         let archiving = Archiving::new(shared.archiver.as_ref(), &mut batch);
@@ -64,11 +77,15 @@ impl<'a> LiveWorker<'a> {
             source,
             job,
             following,
+            expiring: Expiring::default(),
+            gauges: Gauges::new(&shared.telemetry, worker.index()),
+            expired: None,
             batch,
             ranges: BTreeMap::new(),
             records: Records::default(),
             archiving,
             rows: Vec::new(),
+            rules: Vec::new(),
             unfinished: Vec::new(),
             rejects: Vec::new(),
             dimensions: Vec::new(),
@@ -80,31 +97,41 @@ impl<'a> LiveWorker<'a> {
     pub(super) fn run(mut self, worker: &mut Worker) -> Result<(), LiveError> {
         self.recover(worker)?;
         while !self.shared.is_over() {
-            let moved = self.read()?;
+            let moved = self.read()? || self.expiring.is_busy();
+            self.expire();
             self.end_epoch()?;
             if moved {
+                let began = Instant::now();
                 worker.step();
+                self.gauges.stepped(began);
             } else {
                 // Other workers and both servers may want this core.
                 worker.step_or_park(Some(PARK));
             }
             self.bring()?;
+            self.gauges.look(&mut self.job);
         }
         Ok(())
     }
 
-    /// Reads what was read before: the checkpoint and all that is published at once, the rest epoch
-    /// by epoch, as it was bound.
+    /// Reads what was read before: the checkpoint and all that is published, then the rest, epoch by
+    /// epoch as it was bound.
     fn recover(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
         let shared = self.shared;
         self.load(worker)?;
         self.archive_missed()?;
         let published = shared.history.partition_point(|binding| binding.epoch <= shared.published);
         let (past, rest) = shared.history.split_at(published);
-        let past = joined(past);
-        self.read_again(worker, past.clone())?;
-        self.hand_on(shared.published, past);
-        let first = rest.first().map_or(shared.first, |binding| binding.epoch);
+        // What is published is as one epoch, but for what expired meanwhile.
+        for bindings in past.chunk_by(|a, b| a.horizon == b.horizon) {
+            self.begin_again(worker, &bindings[0]);
+            for binding in bindings {
+                self.read_again(worker, binding)?;
+            }
+            let last = bindings.last().map_or(shared.published, |binding| binding.epoch);
+            self.hand_on(last, joined(bindings));
+        }
+        let first = rest.first().map_or(shared.first.epoch, |binding| binding.epoch);
         self.job.advance_to(first);
         self.job.catch_up(worker, || shared.is_over());
         // What the tables hold is published: only what changes from here on is of interest.
@@ -112,24 +139,57 @@ impl<'a> LiveWorker<'a> {
         self.rejects.clear();
         self.dimensions.clear();
         for binding in rest {
-            self.job.advance_to(binding.epoch);
-            self.read_again(worker, binding.ranges.clone())?;
+            self.begin_again(worker, binding);
+            self.read_again(worker, binding)?;
             self.hand_on(binding.epoch, binding.ranges.clone());
             self.unfinished.push(binding.epoch);
         }
-        self.job.advance_to(shared.first);
+        self.begin(shared.first);
         shared.checkpointer.ready();
         self.archiving.ready();
         Ok(())
     }
 
+    /// Starts to read into an epoch.
+    fn begin(&mut self, Opened { epoch, horizon }: Opened) {
+        self.job.advance_to(epoch);
+        self.expiring.begin(epoch, horizon);
+        self.batch.gate = Gate::live(epoch, &horizon);
+    }
+
+    /// Starts to read into an epoch that was read before; what expired in it does so first.
+    fn begin_again(&mut self, worker: &mut Worker, binding: &Binding) {
+        let Binding { epoch, horizon, .. } = *binding;
+        self.begin(Opened { epoch, horizon });
+        while self.expiring.is_busy() && !self.shared.is_over() {
+            self.expire();
+            worker.step();
+        }
+    }
+
+    /// Lets records go whose time is up.
+    fn expire(&mut self) {
+        if let Some(expired) = self.expiring.work(&mut self.job) {
+            let Expired { horizon, gone, .. } = &expired;
+            self.gauges.expired(gone);
+            tracing::debug!(
+                epoch = self.job.epoch(),
+                freeze = horizon.freeze.millis(),
+                ?gone,
+                "records expired"
+            );
+            self.expired = Some(expired);
+        }
+    }
+
     /// Takes its share of the checkpoint in.
     fn load(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
-        let Shared { recovery, store, names, .. } = self.shared;
+        let Shared { recovery, store, names, telemetry, .. } = self.shared;
         let job = &mut self.job;
         let mut more = true;
         while more && !self.shared.is_over() {
             more = recovery.next::<LiveError>(store, names, &mut self.batch, |batch, rejects| {
+                telemetry.held(batch);
                 job.feed(batch);
                 rejects.into_iter().for_each(|RejectCount { minute, feed, reason, count }| {
                     job.count_rejects(minute, feed, reason, count);
@@ -141,10 +201,18 @@ impl<'a> LiveWorker<'a> {
         for ((place, key), row) in &recovery.rows {
             if self.source.owns(place) {
                 self.source.restore(&place.topic, key, row.clone());
-                row.rule.into_iter().for_each(|rule| self.job.change_lookup(rule, 1));
+                row.rule.into_iter().for_each(|rule| self.change_lookup(rule, 1));
             }
         }
+        self.expiring.resume(recovery.manifest.horizon);
         Ok(())
+    }
+
+    fn change_lookup(&mut self, row: LookupRow, diff: isize) {
+        self.job.change_lookup(row, diff);
+        if row.is_window() {
+            self.rules.push((row, diff));
+        }
     }
 
     /// Hands what was read into an epoch to the checkpoint.
@@ -152,13 +220,17 @@ impl<'a> LiveWorker<'a> {
         ranges.retain(|range| self.source.owns(&range.place));
         self.archiving.hand_on(epoch, &ranges);
         let (records, rows) = (std::mem::take(&mut self.records), std::mem::take(&mut self.rows));
-        if !ranges.is_empty() {
-            self.shared.checkpointer.feed(Fed { epoch, ranges, records, rows });
+        let expired =
+            self.expired.take().map(|Expired { horizon, kept, .. }| (horizon, Records::kept(&kept)));
+        if !ranges.is_empty() || expired.is_some() {
+            self.shared.checkpointer.feed(Fed { epoch, ranges, records, rows, expired });
         }
     }
 
-    fn read_again(&mut self, worker: &mut Worker, ranges: Vec<Range>) -> Result<(), LiveError> {
-        for (ranges, archived) in self.archiving.cut(ranges).into_iter().zip([true, false]) {
+    /// Reads what an epoch was made of, and judges it as it was judged then.
+    fn read_again(&mut self, worker: &mut Worker, binding: &Binding) -> Result<(), LiveError> {
+        self.batch.gate = Gate::live(binding.epoch, &binding.horizon);
+        for (ranges, archived) in self.archiving.cut(binding.ranges.clone()).into_iter().zip([true, false]) {
             let ours = ranges.into_iter().filter(|range| self.source.owns(&range.place));
             let mut left = RangesLeft::new(ours);
             self.archiving.set_archived(archived);
@@ -174,6 +246,8 @@ impl<'a> LiveWorker<'a> {
 
     /// Reads what the checkpoint holds and the archive doesn't, for the archive alone.
     fn archive_missed(&mut self) -> Result<(), LiveError> {
+        // How it was judged is not known any more; at worst the archive has more than was counted.
+        self.batch.gate = Gate::OPEN;
         let manifest = &self.shared.recovery.manifest;
         let mut missed = self.archiving.missed(&manifest.positions());
         missed.retain(|range| self.source.owns(&range.place));
@@ -214,13 +288,14 @@ impl<'a> LiveWorker<'a> {
     }
 
     fn feed(&mut self) {
+        self.shared.telemetry.batch(&self.batch);
         self.job.feed(&self.batch);
         self.records.add(&self.batch);
         self.archiving.add(&self.batch);
         self.rows.append(&mut self.batch.rows);
         let epoch = self.job.epoch();
-        for (row, diff) in self.batch.lookups.drain(..) {
-            self.job.change_lookup(row, diff);
+        for (row, diff) in std::mem::take(&mut self.batch.lookups) {
+            self.change_lookup(row, diff);
         }
         self.dimensions.extend(self.batch.dimensions.drain(..).map(|change| (epoch, change)));
         for fault in self.batch.lookup_faults.drain(..) {
@@ -230,12 +305,18 @@ impl<'a> LiveWorker<'a> {
     }
 
     fn end_epoch(&mut self) -> Result<(), LiveError> {
-        let epoch = self.job.epoch();
-        if self.shared.binder.is_due(epoch) {
+        let (epoch, shared) = (self.job.epoch(), self.shared);
+        if shared.binder.is_due(epoch) && !self.expiring.is_busy() {
             let ranges: Vec<_> = std::mem::take(&mut self.ranges).into_values().collect();
             self.hand_on(epoch, ranges.clone());
-            let next = self.shared.binder.close(epoch, ranges)?;
-            self.job.advance_to(next);
+            let seen = self.source.seen(shared.idle_timeout);
+            for (place, Seen { greatest, idle }) in &seen {
+                shared.telemetry.partition(place, *greatest, *idle);
+            }
+            self.gauges.closed(epoch);
+            let closing = Closing { ranges, seen, rules: std::mem::take(&mut self.rules) };
+            let next = shared.binder.close(epoch, closing)?;
+            self.begin(next);
             self.unfinished.push(epoch);
             self.source.discover()?;
         }
@@ -248,15 +329,18 @@ impl<'a> LiveWorker<'a> {
         if self.index == 0 && self.emitted.elapsed() >= shared.emission {
             // Not what is bound by now: under load there is always an epoch that is not complete.
             let complete = self.unfinished.first().map_or(Epoch::MAX, |epoch| epoch - 1);
-            shared.hub.want(complete.min(shared.binder.bound()));
+            shared.hub.want(|published| {
+                let (last, horizon) = shared.binder.emission(published, complete);
+                (last, horizon.freeze)
+            });
             self.emitted = Instant::now();
         }
-        if let Some(epochs) = shared.hub.wanted()
+        if let Some(Wanted { epochs, freeze }) = shared.hub.wanted()
             && epochs.last > self.brought
             && outputs.is_complete(epochs.last)
         {
             self.brought = epochs.last;
-            let mut share = self.following.take(epochs);
+            let mut share = self.following.take(epochs, freeze);
             check(&share)?;
             self.add_rest(&mut share);
             shared.hub.bring(share);

@@ -1,8 +1,9 @@
 //! One partition: its queue, and how far it was read.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use dataflows::model::time::EventTime;
 use rdkafka::Message;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -31,6 +32,10 @@ pub struct Partition {
     pub held: Option<OwnedMessage>,
     /// Whether `held` waits for its schema.
     pub waits: bool,
+    /// The greatest time of an event that was taken.
+    pub greatest: Option<EventTime>,
+    /// Since when it has had no more messages.
+    pub at_end: Option<Instant>,
     queue: PartitionQueue<Reporter>,
 }
 
@@ -75,11 +80,31 @@ impl Partition {
         let signal = Arc::clone(signal);
         queue.set_nonempty_callback(move || signal.ring());
         let (assigned, announced, held, waits) = (false, false, None, false);
-        Ok(Self { place, decoder, next, assigned, announced, held, waits, queue })
+        let (greatest, at_end) = (None, None);
+        Ok(Self { place, decoder, next, assigned, announced, held, waits, greatest, at_end, queue })
+    }
+
+    /// Takes messages, and notes how far the partition is.
+    pub fn take(
+        &mut self,
+        decoder: &mut MessageDecoder,
+        quota: Quota,
+        batch: &mut Batch,
+    ) -> Result<(usize, Pause), KafkaSourceError> {
+        let mark = batch.mark();
+        let (taken, pause) = self.take_messages(decoder, quota, batch)?;
+        self.greatest = self.greatest.max(batch.times_since(mark).max());
+        if taken > 0 {
+            self.at_end = None;
+        }
+        if pause == Pause::AtEnd {
+            self.at_end.get_or_insert_with(Instant::now);
+        }
+        Ok((taken, pause))
     }
 
     /// Decodes buffered messages until the quota is met; returns how many, and why no more.
-    pub fn take(
+    fn take_messages(
         &mut self,
         decoder: &mut MessageDecoder,
         quota: Quota,

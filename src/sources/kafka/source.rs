@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dataflows::rules::horizon::Seen;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -23,6 +24,9 @@ use crate::names::SharedNames;
 
 /// How many messages of one partition are taken before another has its turn.
 const TURN: usize = 256;
+
+/// A source that was not polled for so long knows nothing of who is idle.
+const STALL: Duration = Duration::from_secs(1);
 
 /// How often a message that waits for its schema is offered again.
 const SCHEMA_POLL: Duration = Duration::from_millis(20);
@@ -56,6 +60,9 @@ pub struct KafkaSource {
     pub(super) signal: Arc<Signal>,
     /// Which partition has the next turn.
     turn: usize,
+    /// When it was polled last, and since when it has been without a longer pause.
+    polled: Instant,
+    awake: Instant,
 }
 
 impl KafkaSource {
@@ -109,7 +116,9 @@ impl KafkaSource {
         let discovery =
             Discovery::start(&client, Arc::clone(&status), share, topics, config.discovery_interval);
         let registry = registry.cloned();
-        Ok(Self { partitions, client, decoders, discovery, registry, status, signal, turn: 0 })
+        let now = Instant::now();
+        let (turn, polled, awake) = (0, now, now);
+        Ok(Self { partitions, client, decoders, discovery, registry, status, signal, turn, polled, awake })
     }
 
     /// Takes a row of a lookup topic in that was read before this start.
@@ -131,12 +140,17 @@ impl KafkaSource {
     pub fn poll(&mut self, budget: Budget, batch: &mut Batch) -> Result<Vec<Range>, KafkaSourceError> {
         self.serve()?;
         self.assign()?;
+        // While nobody reads, every partition seems to be at its end.
+        if self.polled.elapsed() > STALL {
+            self.awake = Instant::now();
+        }
         let before: Vec<i64> = self.partitions.iter().map(|partition| partition.next).collect();
         let deadline = Instant::now() + budget.wait;
         while !self.take(budget, batch)? && Instant::now() < deadline {
             self.wait(deadline);
             self.serve()?;
         }
+        self.polled = Instant::now();
         let mut ranges = Vec::new();
         for (partition, from) in self.partitions.iter_mut().zip(before) {
             if partition.next > from || !partition.announced {
@@ -230,6 +244,18 @@ impl KafkaSource {
         {
             tracing::debug!("the group's offsets were not committed: {error}");
         }
+    }
+
+    /// How far the events of each partition of a feed are in their own time. A partition is idle
+    /// when it has been at its end for `idle`, and was asked all that time.
+    pub fn seen(&self, idle: Duration) -> Vec<(TopicPartition, Seen)> {
+        let feeds = self.partitions.iter().filter(|partition| !self.decoders[partition.decoder].is_lookup());
+        let seen = |partition: &Partition| {
+            let waited = partition.at_end.map(|since| since.max(self.awake).elapsed());
+            let idle = waited.is_some_and(|waited| waited >= idle);
+            (partition.place.clone(), Seen { greatest: partition.greatest, idle })
+        };
+        feeds.map(seen).collect()
     }
 
     /// Whether this source reads a partition.

@@ -11,7 +11,7 @@ use dataflows::model::time::EventTime;
 
 use super::coverage::{Case, Coverage};
 use super::lookups::{Lookups, Settings};
-use super::tables::{Tables, hour};
+use super::tables::{Tables, hour, minute};
 use super::traffic::{Accepted, Traffic};
 
 const WHOLE: i64 = 1_000_000;
@@ -108,6 +108,7 @@ fn book(
     let owed = Model::ALL.map(|model| owed(model, &ages, settings.half_life, conversion.value.0));
     let step = |position: usize| PathStep {
         position: position as u32,
+        minute: minute(conversion.ts),
         touch: path[position].id,
         owed: Model::ALL.map(|model| owed[model as usize][position]),
     };

@@ -17,7 +17,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 /// Midnight of the first of the two days.
-const START: i64 = 20_000 * DAY;
+pub const START: i64 = 20_000 * DAY;
 /// Lengths that rules use, and at whose very ends events lie.
 const LENGTHS: [i64; 6] = [0, MINUTE, HOUR, 12 * HOUR, DAY, 30 * DAY];
 

@@ -1,12 +1,14 @@
 //! What the numbers must be: every table recomputed from scratch, from the records that are
 //! live, by plain code that shares nothing with the dataflow but the types.
 
+pub mod aging;
 mod attribution;
 pub mod bulk;
 pub mod coverage;
 pub mod generate;
 mod golden;
 mod lookups;
+pub mod passing;
 pub mod run;
 pub mod tables;
 mod traffic;
@@ -17,6 +19,7 @@ use dataflows::model::events::{Bid, Click, Conversion, Impression};
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::QualityKey;
+use dataflows::model::time::EventTime;
 
 use attribution::attribute;
 use coverage::{Case, Coverage};
@@ -33,6 +36,20 @@ pub enum Record {
     Conversion(Id, Conversion),
     Quality(QualityKey),
     Lookup(LookupRow),
+}
+
+impl Record {
+    /// The time of an event, or the minute of a count.
+    pub fn ts(&self) -> Option<EventTime> {
+        match self {
+            Record::Bid(_, bid) => Some(bid.ts),
+            Record::Impression(_, impression) => Some(impression.ts),
+            Record::Click(_, click) => Some(click.ts),
+            Record::Conversion(_, conversion) => Some(conversion.ts),
+            Record::Quality(key) => EventTime::from_millis(key.minute.start_millis()),
+            Record::Lookup(_) => None,
+        }
+    }
 }
 
 /// A record, and by how much its number of copies changes.

@@ -68,7 +68,7 @@ pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
     parts.map(whole).reduce(unite).expect("there is a worker")
 }
 
-fn give(inputs: &mut Inputs, (record, diff): Change) {
+pub fn give(inputs: &mut Inputs, (record, diff): Change) {
     match record {
         Record::Bid(auction, bid) => inputs.bids.update((auction, bid), diff),
         Record::Impression(id, impression) => inputs.impressions.update((id, impression), diff),
@@ -79,7 +79,7 @@ fn give(inputs: &mut Inputs, (record, diff): Change) {
     }
 }
 
-fn read(outputs: &mut Outputs, epoch: Epoch) -> Tables {
+pub fn read(outputs: &mut Outputs, epoch: Epoch) -> Tables {
     let mut tables = Tables::default();
     let t = &mut tables;
     t.performance_minute.extend(snapshot::rows(&mut outputs.performance_minute, epoch).map(summed));

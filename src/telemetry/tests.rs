@@ -1,0 +1,73 @@
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use super::*;
+use crate::formats::{Origin, Position, Reject};
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn what_is_told_is_shown_and_readiness_follows_the_first_publication() {
+    let telemetry = Arc::new(Telemetry::default());
+    let server = Server::start("127.0.0.1:0".parse().expect("an address"), Arc::clone(&telemetry));
+    let server = server.expect("a free port");
+    let mut batch = Batch::default();
+    batch.clicks.push(Default::default());
+    batch.clicks.push(Default::default());
+    let origin = Origin { file: "events".into(), position: Position::Byte(0) };
+    batch.rejects.push(Reject::malformed(Feed::Events, origin, b"?", ""));
+    telemetry.batch(&batch);
+    telemetry.expired(Kind::Clicks, 1);
+
+    let answer = get(server.address(), "/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    for line in [
+        "advertisex_records_received_total{feed=\"events\"} 3",
+        "advertisex_records_rejected_total{feed=\"events\",reason=\"malformed\"} 1",
+        "advertisex_events_expired_total{kind=\"clicks\"} 1",
+        "advertisex_live_events{kind=\"clicks\"} 1",
+    ] {
+        assert!(answer.contains(line), "{line} is not in:\n{answer}");
+    }
+    assert!(get(server.address(), "/health/live").starts_with("HTTP/1.1 200"));
+    assert!(get(server.address(), "/health/ready").starts_with("HTTP/1.1 503"));
+    telemetry.published(1_000);
+    assert!(get(server.address(), "/health/ready").starts_with("HTTP/1.1 200"));
+    assert!(get(server.address(), "/nothing").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn an_address_that_is_taken_is_an_error_that_names_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    let error = Server::start(address, Arc::default()).expect_err("taken");
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[test]
+fn every_name_says_its_unit() {
+    let telemetry = Telemetry::default();
+    let text = telemetry.text();
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        let units = [
+            "_seconds",
+            "_bytes",
+            "_rows",
+            "_events",
+            "_segments",
+            "_idle",
+            "_received",
+            "_rejected",
+            "_expired",
+        ];
+        assert!(name.starts_with("advertisex_") && units.iter().any(|unit| name.ends_with(unit)), "{name}");
+    }
+}
