@@ -3,7 +3,6 @@
 //! `formats`, `sources` and `sinks` know bytes and files, `dataflows` knows the graphs, and only
 //! `runtime` sees both sides.
 
-pub mod archive;
 pub mod bindings;
 pub mod checkpoint;
 pub mod cli;

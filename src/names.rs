@@ -9,7 +9,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dataflows::model::ids::{Id, Name, Packed, Route};
+use dataflows::model::time::Epoch;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Builder;
+
+mod news;
+
+use self::news::News;
 
 const SHARDS: usize = 64;
 
@@ -46,7 +52,7 @@ pub struct Collision {
 }
 
 /// The text of a hashed key.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum Text {
     /// Of a name.
     Name(Box<str>),
@@ -55,22 +61,47 @@ pub enum Text {
 }
 
 /// The dictionary of one process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Names {
-    names: Vec<Mutex<Table<Name>>>,
-    ids: Vec<Mutex<Table<Id>>>,
+    /// Of what this process has read itself.
+    own: Tables,
     /// What was added since it was last taken; kept only for who asked for it.
     added: Option<Mutex<Vec<Text>>>,
+    /// With several processes: what those have read, and what they have to be told.
+    others: Option<Others>,
 }
 
-impl Default for Names {
+#[derive(Debug, Default)]
+struct Others {
+    /// Apart from our own: a text that was only heard must be told when it is read here, as it may
+    /// belong to an earlier epoch here than where it came from.
+    heard: Tables,
+    untold: News,
+}
+
+#[derive(Debug)]
+struct Tables {
+    names: Vec<Mutex<Table<Name>>>,
+    ids: Vec<Mutex<Table<Id>>>,
+}
+
+impl Default for Tables {
     fn default() -> Self {
-        Self { names: shards(), ids: shards(), added: None }
+        Self { names: shards(), ids: shards() }
     }
 }
 
 fn shards<K>() -> Vec<Mutex<Table<K>>> {
     (0..SHARDS).map(|_| Mutex::new(Table::default())).collect()
+}
+
+impl Tables {
+    fn keep(&self, text: &Text) -> Result<(), Collision> {
+        match text {
+            Text::Name(text) => keep(&self.names, Name::new(text), text, || {}),
+            Text::Id(text) => keep(&self.ids, Id::new(text), text, || {}),
+        }
+    }
 }
 
 impl Names {
@@ -79,11 +110,16 @@ impl Names {
         Self { added: Some(Mutex::default()), ..Self::default() }
     }
 
+    /// That of one process among several, of so many workers.
+    pub fn shared(self, workers: usize) -> Self {
+        Self { others: Some(Others { untold: News::new(workers), ..Others::default() }), ..self }
+    }
+
     /// The key of a name that may be published.
     pub fn name(&self, text: &str) -> Result<Name, Collision> {
         let key = Name::new(text);
-        if key.packed() == Packed::Hashed && keep(&self.names, key, text)? {
-            self.record(|| Text::Name(text.into()));
+        if key.packed() == Packed::Hashed {
+            keep(&self.own.names, key, text, || self.record(|| Text::Name(text.into())))?;
         }
         Ok(key)
     }
@@ -91,21 +127,25 @@ impl Names {
     /// The key of an id that may be published.
     pub fn id(&self, text: &str) -> Result<Id, Collision> {
         let key = Id::new(text);
-        if key.packed() == Packed::Hashed && keep(&self.ids, key, text)? {
-            self.record(|| Text::Id(text.into()));
+        if key.packed() == Packed::Hashed {
+            keep(&self.own.ids, key, text, || self.record(|| Text::Id(text.into())))?;
         }
         Ok(key)
     }
 
-    /// Adds a text that is kept elsewhere already.
+    /// Adds a text that is kept elsewhere already, but that other processes may not know.
     pub fn restore(&self, text: &Text) -> Result<(), Collision> {
+        let tell = || self.others.iter().for_each(|others| others.untold.add(text.clone()));
         match text {
-            Text::Name(text) => keep(&self.names, Name::new(text), text).map(|_| ()),
-            Text::Id(text) => keep(&self.ids, Id::new(text), text).map(|_| ()),
+            Text::Name(text) => keep(&self.own.names, Name::new(text), text, tell),
+            Text::Id(text) => keep(&self.own.ids, Id::new(text), text, tell),
         }
     }
 
-    fn record(&self, text: impl FnOnce() -> Text) {
+    fn record(&self, text: impl Fn() -> Text) {
+        if let Some(others) = &self.others {
+            others.untold.add(text());
+        }
         if let Some(added) = &self.added {
             added.lock().unwrap_or_else(PoisonError::into_inner).push(text());
         }
@@ -117,22 +157,65 @@ impl Names {
         added.map(|mut added| std::mem::take(&mut *added)).unwrap_or_default()
     }
 
+    /// What this worker has to tell the other processes in its present epoch: every text that this
+    /// process has read since this worker last asked, unless another worker told it in an epoch that
+    /// is not later.
+    pub fn untold(&self, worker: usize, epoch: Epoch) -> Vec<Text> {
+        self.others.as_ref().map(|others| others.untold.take(worker, epoch)).unwrap_or_default()
+    }
+
+    /// The last question of a worker, which has read everything it will read.
+    pub fn untold_at_last(&self, worker: usize, epoch: Epoch) -> Vec<Text> {
+        let last = |others: &Others| {
+            let texts = others.untold.take(worker, epoch);
+            others.untold.leave(worker);
+            texts
+        };
+        self.others.as_ref().map(last).unwrap_or_default()
+    }
+
+    /// All processes have what was read by now.
+    pub fn all_know(&self) {
+        if let Some(others) = &self.others {
+            others.untold.forget();
+        }
+    }
+
+    /// Adds a text that another process has read.
+    pub fn hear(&self, text: &Text) -> Result<(), Collision> {
+        let Some(others) = &self.others else { return self.restore(text) };
+        match text {
+            Text::Name(text) => agree(&self.own.names, Name::new(text), text)?,
+            Text::Id(text) => agree(&self.own.ids, Id::new(text), text)?,
+        }
+        others.heard.keep(text)
+    }
+
     /// All names that don't hold their own text.
     pub fn hashed_names(&self) -> Vec<(String, Name)> {
-        let tables = self.names.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
-        tables
+        let heard = self.others.iter().map(|others| &others.heard);
+        let tables = std::iter::once(&self.own).chain(heard).flat_map(|tables| &tables.names);
+        let tables = tables.map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut names: Vec<_> = tables
             .flat_map(|table| table.iter().map(|(key, text)| (text.to_string(), *key)).collect::<Vec<_>>())
-            .collect()
+            .collect();
+        if self.others.is_some() {
+            names.sort_unstable();
+            names.dedup();
+        }
+        names
     }
 
     /// Reads the text of a name.
     pub fn with_name<T>(&self, key: Name, read: impl FnOnce(&str) -> T) -> T {
-        with_text(&self.names, key, key.packed(), read)
+        let heard = self.others.as_ref().map(|others| &*others.heard.names);
+        with_text(&self.own.names, heard, key, key.packed(), read)
     }
 
     /// Reads the text of an id.
     pub fn with_id<T>(&self, key: Id, read: impl FnOnce(&str) -> T) -> T {
-        with_text(&self.ids, key, key.packed(), read)
+        let heard = self.others.as_ref().map(|others| &*others.heard.ids);
+        with_text(&self.own.ids, heard, key, key.packed(), read)
     }
 
     /// The text of a name.
@@ -150,32 +233,57 @@ fn shard<K: Route>(key: &K) -> usize {
     (key.route() >> 32) as usize % SHARDS
 }
 
-/// Whether it was not there before.
-fn keep<K>(shards: &[Mutex<Table<K>>], key: K, text: &str) -> Result<bool, Collision>
+/// Adds a text; what is `fresh` is noted before anybody else can find it there.
+fn keep<K>(shards: &[Mutex<Table<K>>], key: K, text: &str, fresh: impl FnOnce()) -> Result<(), Collision>
 where
     K: Route + Eq + std::hash::Hash,
 {
     let mut table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
     match table.get(&key) {
-        Some(kept) if **kept == *text => Ok(false),
+        Some(kept) if **kept == *text => Ok(()),
         Some(kept) => Err(Collision { first: kept.to_string(), second: text.to_owned() }),
         None => {
             table.insert(key, text.into());
-            Ok(true)
+            fresh();
+            Ok(())
         }
     }
 }
 
-fn with_text<K, T>(shards: &[Mutex<Table<K>>], key: K, packed: Packed, read: impl FnOnce(&str) -> T) -> T
+/// Whether a table has no other text under this key.
+fn agree<K>(shards: &[Mutex<Table<K>>], key: K, text: &str) -> Result<(), Collision>
+where
+    K: Route + Eq + std::hash::Hash,
+{
+    let table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
+    match table.get(&key) {
+        Some(kept) if **kept != *text => Err(Collision { first: kept.to_string(), second: text.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+fn with_text<K, T>(
+    own: &[Mutex<Table<K>>],
+    heard: Option<&[Mutex<Table<K>>]>,
+    key: K,
+    packed: Packed,
+    read: impl FnOnce(&str) -> T,
+) -> T
 where
     K: Route + Eq + std::hash::Hash,
 {
     match packed {
         Packed::Inline(text) => read(text.as_str()),
         Packed::Hashed => {
-            let table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
-            // Every hashed key that is published was made by `name` or `id`, so its text is here.
-            read(table.get(&key).map_or("", |text| text))
+            for shards in std::iter::once(own).chain(heard) {
+                let table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(text) = table.get(&key) {
+                    return read(text);
+                }
+            }
+            // Every hashed key that is published was made by `name` or `id`, here or in a process that
+            // told us, so its text was found.
+            read("")
         }
     }
 }
@@ -194,5 +302,22 @@ mod tests {
             assert_eq!(names.name_text(names.name(text).expect("no collision")), text);
             assert_eq!(names.id_text(names.id(text).expect("no collision")), text);
         }
+    }
+
+    #[test]
+    fn what_others_have_read_is_found_and_told_only_when_read_here_too() {
+        let [ours, theirs] = [(); 2].map(|()| Names::default().shared(1));
+        let name = theirs.name("a-long-campaign-name").expect("no collision");
+        let id = theirs.id("conversion-0123456789").expect("no collision");
+        for text in theirs.untold(0, 5) {
+            ours.hear(&text).expect("no collision");
+        }
+        assert_eq!(ours.name_text(name), "a-long-campaign-name");
+        assert_eq!(ours.id_text(id), "conversion-0123456789");
+        assert!(ours.untold(0, 3).is_empty(), "they know it");
+        ours.name("a-long-campaign-name").expect("no collision");
+        let told = ours.untold(0, 3);
+        assert_eq!(told, [Text::Name("a-long-campaign-name".into())], "a third may need it in epoch 3");
+        assert_eq!(ours.hashed_names().len(), 1);
     }
 }

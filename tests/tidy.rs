@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 const GRAPH_ROOMS: [&str; 4] = ["model", "rules", "operators", "graphs"];
 
 /// Rooms of the program that know nothing of the graphs.
-const EDGE_ROOMS: [&str; 8] =
-    ["formats", "sources", "sinks", "config", "generate", "telemetry", "checkpoint", "archive"];
+const EDGE_ROOMS: [&str; 6] = ["formats", "sources", "sinks", "config", "generate", "telemetry"];
 
 /// What `sinks` may know of the graphs: the keys of the tables it writes.
 const TABLE_KEYS: [&str; 2] =

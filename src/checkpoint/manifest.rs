@@ -47,7 +47,7 @@ pub struct Manifest {
     pub horizon: Horizon,
     /// The records that are there all the same.
     #[serde(default)]
-    pub kept: Option<Listed>,
+    pub kept: Vec<Listed>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -181,8 +181,7 @@ pub fn damaged(store: &Store, name: &str, damage: Damage) -> CheckpointError {
     CheckpointError::Damaged { place: store.place().to_owned(), name: name.to_owned(), damage }
 }
 
-/// A value as an object: JSON, and behind it a line with its checksum.
-pub fn seal(value: &impl Serialize) -> Vec<u8> {
+fn seal(value: &impl Serialize) -> Vec<u8> {
     // None of these types can fail to be written.
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
@@ -191,11 +190,7 @@ pub fn seal(value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// The value of an object, if its checksum holds.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn unseal<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Damage> {
+fn unseal<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Damage> {
     const LINE: usize = 17;
     let at = bytes.len().saturating_sub(LINE);
     let (body, line) = bytes.split_at(at);

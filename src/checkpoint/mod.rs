@@ -14,7 +14,10 @@
 
 mod error;
 mod fed;
+mod fence;
+mod keeper;
 mod manifest;
+mod part;
 mod raw;
 mod records;
 mod recovery;
@@ -24,11 +27,13 @@ mod writer;
 
 pub use error::CheckpointError;
 pub use fed::{Fed, Records};
-pub use manifest::{HeldRows, Manifest, read_rows, seal, unseal, write_rows};
+pub use fence::{Fence, LEASE, MARGIN, seat};
+pub use manifest::{HeldRows, Manifest};
+pub use part::{Errand, Part, Save};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;
 pub use segment::{Damage, Listed, LoadFault, Segment, SegmentWriter};
-pub use store::{Created, Store};
+pub use store::Store;
 pub use writer::{Checkpointer, Plan};
 
 #[cfg(test)]

@@ -93,23 +93,6 @@ impl Store {
         Ok(names)
     }
 
-    /// The names of all objects, those in folders too, in order.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub fn names_in_folders(&self) -> Result<Vec<String>, CheckpointError> {
-        use futures_util::TryStreamExt;
-        let listed = self.store.list(Some(&self.prefix)).try_collect::<Vec<_>>();
-        let listed = self.runtime.block_on(listed).map_err(|source| self.failed(source))?;
-        let name = |at: &Path| {
-            let parts = at.prefix_match(&self.prefix)?.map(|part| part.as_ref().to_owned());
-            Some(parts.collect::<Vec<_>>().join("/"))
-        };
-        let mut names: Vec<_> = listed.iter().filter_map(|object| name(&object.location)).collect();
-        names.sort_unstable();
-        Ok(names)
-    }
-
     /// Removes an object; one that isn't there is no error.
     ///
     /// # Errors
@@ -122,7 +105,7 @@ impl Store {
     }
 
     fn path(&self, name: &str) -> Path {
-        name.split('/').fold(self.prefix.clone(), Path::join)
+        self.prefix.clone().join(name)
     }
 
     fn failed(&self, source: Error) -> CheckpointError {

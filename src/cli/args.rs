@@ -1,10 +1,12 @@
 //! The arguments.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::launch::Processes;
 use crate::generate::{Format, Plan};
 use crate::sinks::clickhouse::RejectId;
 use crate::sinks::table_file::TableFormat;
@@ -26,7 +28,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 bad arguments; 3 bad config or lookup table; 4 the output directory \
-already holds files; 70 the numbers did not add up and nothing was published.
+already holds files; 5 the processes of a cluster failed too often; 70 the numbers did not add up and nothing was published.
 Logs go to stderr; ADVERTISEX_LOG sets their level (error, warn, info, debug).";
 
 /// The commands.
@@ -36,6 +38,8 @@ pub enum Command {
     Run(Run),
     /// Compute every table from files of history.
     Replay(Replay),
+    /// Run either on several processes of this machine, started and watched over.
+    Cluster(Cluster),
     /// Write believable traffic to try things with.
     Generate(Generate),
     /// See it work: a day of generated traffic, epoch by epoch. Needs nothing.
@@ -44,8 +48,6 @@ pub enum Command {
     Check(Check),
     /// Look at records that a live run rejected, and send them corrected.
     Rejects(Rejects),
-    /// List the archive of a live run, or move and delete old files of it.
-    Archive(Archive),
     /// Print the ClickHouse schema, as a live run creates it.
     Schema(Schema),
     /// Print a completion script for a shell.
@@ -64,6 +66,7 @@ Examples:
   advertisex run --config live.toml
   advertisex run --config live.toml --workers 4 --state /var/lib/advertisex
   advertisex run --config live.toml --until-idle-ms 5000
+  advertisex run --config live.toml --hosts hosts.txt --process 0
 Ctrl-C or SIGTERM ends a run; the next one goes on where it stopped, whatever ended it. Topics and addresses \
 are set in [kafka] and [clickhouse] of the config; `advertisex check --print` shows all settings.")]
 pub struct Run {
@@ -85,6 +88,9 @@ pub struct Run {
     /// End once nothing has arrived for this long and everything is published.
     #[arg(long, value_name = "MS")]
     pub until_idle_ms: Option<u64>,
+    /// The cluster.
+    #[command(flatten)]
+    pub processes: Processes,
 }
 
 /// `rejects`.
@@ -135,39 +141,6 @@ pub enum RejectsCommand {
     },
 }
 
-/// `archive`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  advertisex archive list --archive /var/lib/advertisex/archive
-  advertisex archive retain --config live.toml --dry-run
-A live run applies the rules of age itself, every archive.interval_ms; `retain` does it while none runs.")]
-pub struct Archive {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: ArchiveCommand,
-}
-
-/// The commands of `archive`.
-#[derive(Debug, Subcommand)]
-pub enum ArchiveCommand {
-    /// List its files by day and kind.
-    List {
-        /// The archive's directory.
-        #[arg(long, value_name = "DIR")]
-        archive: PathBuf,
-    },
-    /// Move and delete files as archive.cold_after_days and archive.delete_after_days say.
-    Retain {
-        /// Configuration of the live run.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-        /// Only say what would be done.
-        #[arg(long)]
-        dry_run: bool,
-    },
-}
-
 /// `replay`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -175,6 +148,7 @@ Examples:
   advertisex replay --input day/ --lookups day/ --output tables/
   advertisex replay --input history/ --lookups lookups/ --output tables/ --format parquet --workers 8
   advertisex replay --input day/ --lookups day/ --output week/ --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z
+  advertisex replay --input day/ --lookups day/ --output tables/ --hosts hosts.txt --process 1
 
 Input files, in any number and in subfolders too: impressions*.jsonl|json, events*.csv, bid_requests*.avro \
 (text also .gz or .zst), and canonical impressions|clicks|conversions|bids*.parquet. --config maps other names \
@@ -183,10 +157,9 @@ pub struct Replay {
     /// The directory of feeds.
     #[arg(long, value_name = "DIR")]
     pub input: PathBuf,
-    /// The directory of campaigns.csv and, if there are any, traffic.csv and attribution_rules.csv
-    /// [default: the lookup rows that an archive holds].
+    /// The directory of campaigns.csv and, if there are any, traffic.csv and attribution_rules.csv.
     #[arg(long, value_name = "DIR")]
-    pub lookups: Option<PathBuf>,
+    pub lookups: PathBuf,
     /// Where the tables go; appears whole or not at all.
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
@@ -217,6 +190,30 @@ pub struct Replay {
     /// Show no progress and no summary.
     #[arg(long, short)]
     pub quiet: bool,
+    /// The cluster.
+    #[command(flatten)]
+    pub processes: Processes,
+}
+
+/// `cluster`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex cluster -n 3 -w 2 -- run --config live.toml
+  advertisex cluster -n 2 -- replay --input day/ --lookups day/ --output tables/
+Each log line says which process it is from; what process 0 prints goes through. When one process ends, the rest \
+are ended; `run` is then started again, as often as [cluster] of the config allows (else exit code 5), `replay` \
+is not. Ctrl-C or SIGTERM ends all. On several machines, start each process yourself, with --hosts and --process.")]
+pub struct Cluster {
+    /// How many processes.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub processes: u64,
+    /// Worker threads of each [default: as in the config].
+    #[arg(long, short = 'w', value_name = "W")]
+    pub workers: Option<usize>,
+    /// What to run: run or replay, and their arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// `generate`.

@@ -67,7 +67,7 @@ fn line(frame: &Frame) -> String {
 fn run_live(args: &args::Demo, plan: Plan) -> anyhow::Result<()> {
     let config = args.config.as_deref().map_or_else(Config::laptop, |file| Config::load(Some(file)))?;
     let workers = super::run::workers(None, &config);
-    let stop = super::run::stop_on_signal()?;
+    let stop = super::launch::stop_on_signal(&super::launch::Processes::default())?;
     let auctions = show::count(plan.auctions);
     let demo = LiveDemo { plan, rate: args.rate, workers, state: args.output.join("state") };
     show::line(&format!(

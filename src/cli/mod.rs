@@ -1,10 +1,11 @@
 //! The command line: what is asked for, how it is answered, and the exit codes.
 
-mod archive;
 mod args;
 mod check;
+mod cluster;
 mod demo;
 mod generate;
+mod launch;
 mod rejects;
 mod replay;
 mod run;
@@ -22,10 +23,14 @@ use args::{Cli, Command};
 mod exit {
     /// Something failed on the way: a disk, a damaged input directory.
     pub const FAILED: u8 = 1;
+    /// The arguments make no sense together; else clap finds that out.
+    pub const USAGE: u8 = 2;
     /// The configuration or a lookup table is wrong.
     pub const BAD_CONFIG: u8 = 3;
     /// The output directory already holds results.
     pub const OCCUPIED: u8 = 4;
+    /// The processes of a cluster failed too often.
+    pub const TOO_OFTEN: u8 = 5;
     /// The numbers did not add up; nothing was published.
     pub const IMBALANCE: u8 = 70;
 }
@@ -40,8 +45,8 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Cluster(args) => cluster::run(&args, cli.log_json),
         Command::Rejects(args) => rejects::run(&args),
-        Command::Archive(args) => archive::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -83,10 +88,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     use crate::generate::GenerateError;
     use crate::runtime::live::LiveError;
     use crate::runtime::replay::ReplayError;
+    use crate::runtime::supervisor::SupervisorError;
     use crate::sinks::directory::DirectoryError;
 
     if error.is::<crate::config::ConfigError>() {
         return exit::BAD_CONFIG;
+    }
+    if error.downcast_ref().is_some_and(crate::runtime::cluster::ClusterError::is_usage) {
+        return exit::USAGE;
     }
     if let Some(GenerateError::NotEmpty { .. } | GenerateError::NotOurs { .. }) = error.downcast_ref() {
         return exit::OCCUPIED;
@@ -94,6 +103,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
         Some(LiveError::NoKafka) => return exit::BAD_CONFIG,
         Some(LiveError::Imbalance { .. }) => return exit::IMBALANCE,
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(SupervisorError::TooOften { .. }) => return exit::TOO_OFTEN,
+        Some(SupervisorError::Failed { status, .. }) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            return code.unwrap_or(exit::FAILED);
+        }
         _ => {}
     }
     match error.downcast_ref::<ReplayError>() {

@@ -1,10 +1,9 @@
 //! `advertisex replay`.
 
-use std::num::NonZero;
-
 use anyhow::Context;
 use dataflows::model::time::EventTime;
 
+use super::launch::stop_on_signal;
 use super::{args, show};
 use crate::config::Config;
 use crate::runtime::job::TimeRange;
@@ -19,10 +18,7 @@ pub fn run(args: &args::Replay) -> anyhow::Result<()> {
         rules: args.rules.clone(),
         output: args.output.clone(),
         format: args.format,
-        workers: match args.workers.unwrap_or(config.replay.workers) {
-            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
-            workers => workers,
-        },
+        cluster: args.processes.cluster(super::run::workers(args.workers, &config), &config)?,
         epoch_events: args.epoch_events.unwrap_or(config.replay.epoch_events),
         range: TimeRange {
             since: args.since.map(event_time).transpose()?,
@@ -30,15 +26,14 @@ pub fn run(args: &args::Replay) -> anyhow::Result<()> {
         },
         force: args.force,
         quiet: args.quiet,
+        stop: stop_on_signal(&args.processes)?,
     };
-    let done = replay(&config, &options)?;
-    if args.quiet {
-        return Ok(());
-    }
+    // Among several processes, the first one speaks for all.
+    let Some(done) = replay(&config, &options)?.filter(|_| !args.quiet) else { return Ok(()) };
     show::line(&show::feeds(&done.report))?;
     show::line(&show::campaigns(&done.top))?;
     show::line(&show::closing(&done.report))?;
-    show::line(&format!("tables, rejects.jsonl and run.json are in {}", done.output.display()))
+    show::line(&format!("tables, rejects and run.json are in {}", done.output.display()))
 }
 
 fn event_time(at: jiff::Timestamp) -> anyhow::Result<EventTime> {

@@ -1,10 +1,9 @@
 //! `advertisex run`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::args;
+use super::launch::stop_on_signal;
 use crate::config::Config;
 use crate::runtime::live::{self, Options};
 
@@ -14,10 +13,10 @@ pub fn run(args: &args::Run) -> anyhow::Result<()> {
     let options = Options {
         job: args.job.clone(),
         state: args.state.clone(),
-        workers: workers(args.workers, &config),
+        cluster: args.processes.cluster(workers(args.workers, &config), &config)?,
         epoch: Duration::from_millis(args.epoch_ms),
         until_idle: args.until_idle_ms.map(Duration::from_millis),
-        stop: stop_on_signal()?,
+        stop: stop_on_signal(&args.processes)?,
     };
     Ok(live::run(&config, &options)?)
 }
@@ -28,12 +27,4 @@ pub fn workers(asked: Option<usize>, config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     }
-}
-
-/// A flag that Ctrl-C and SIGTERM set.
-pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))?;
-    Ok(stop)
 }

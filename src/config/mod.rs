@@ -1,7 +1,6 @@
 //! Configuration in two stages: as typed ([`raw`]), then validated ([`Config`], all that the
 //! program needs). Every default is in the embedded `config/default.toml`.
 
-pub mod archive;
 pub mod clickhouse;
 mod client;
 mod kafka;
@@ -14,7 +13,6 @@ mod validate;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::archive::ArchiveConfig;
 use self::clickhouse::ClickHouseConfig;
 use self::metrics::MetricsConfig;
 use self::time::TimeConfig;
@@ -43,8 +41,34 @@ pub struct Config {
     pub time: TimeConfig,
     /// Where a live run shows how it goes.
     pub metrics: MetricsConfig,
-    /// Where and how accepted events are archived.
-    pub archive: ArchiveConfig,
+    /// How the processes of a cluster find and lose each other.
+    pub cluster: ClusterConfig,
+    /// How the processes of a local cluster are watched over.
+    pub supervisor: SupervisorConfig,
+}
+
+/// How the processes of a cluster find and lose each other.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct ClusterConfig {
+    /// How long they wait until all are connected.
+    pub connect: Duration,
+    /// A process that does not answer for this long, not even its system, is given up.
+    pub silence: Duration,
+}
+
+/// How the processes of a local cluster are watched over.
+#[derive(Copy, Clone, Debug)]
+pub struct SupervisorConfig {
+    /// How long processes may take to end once they are told to.
+    pub stop_timeout: Duration,
+    /// How often all are started again,
+    pub restarts_max: usize,
+    /// within which time.
+    pub restart_window: Duration,
+    /// The pause before the first of these; each next is twice as long,
+    pub restart_min: Duration,
+    /// up to this.
+    pub restart_max: Duration,
 }
 
 /// What a live run keeps so that it can start again.

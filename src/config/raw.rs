@@ -18,7 +18,7 @@ raw! {
     /// The file.
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
-        checkpoint: Checkpoint, time: Time, metrics: Metrics, archive: Archive,
+        checkpoint: Checkpoint, time: Time, metrics: Metrics, cluster: Cluster,
     }
 
     /// `[sources]`
@@ -69,11 +69,10 @@ raw! {
     /// `[metrics]`
     Metrics { listen: String }
 
-    /// `[archive]`
-    Archive {
-        directory: String, interval_ms: u64, row_group_rows: usize, file_bytes_max: usize,
-        pending_bytes_max: usize, merge_after_ms: u64, cold_directory: String, cold_after_days: u32,
-        delete_after_days: u32,
+    /// `[cluster]`
+    Cluster {
+        connect_timeout_ms: u64, silence_timeout_ms: u64, stop_timeout_ms: u64, restarts_max: usize,
+        restart_window_ms: u64, restart_min_ms: u64, restart_max_ms: u64,
     }
 
     /// `[sources.history]`

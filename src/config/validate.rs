@@ -6,7 +6,10 @@ use dataflows::model::reject::Feed;
 use jiff::tz::Offset;
 
 use super::raw::{self, MoneyUnit, TimeUnit};
-use super::{CheckpointConfig, Config, HistoryConfig, ReplayConfig, SourceConfig, SourcesConfig, kafka};
+use super::{
+    CheckpointConfig, ClusterConfig, Config, HistoryConfig, ReplayConfig, SourceConfig, SourcesConfig,
+    SupervisorConfig, kafka,
+};
 use crate::formats::layout::{CsvShape, Field, Format, Kinds, Layout, fields_of, required};
 use crate::formats::timestamp::{TimeFormat, Unit};
 
@@ -63,7 +66,8 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         checkpoint: checkpoint(&raw.checkpoint)?,
         time: super::time::validate(&raw.time)?,
         metrics: super::metrics::validate(&raw.metrics)?,
-        archive: super::archive::validate(raw.archive)?,
+        cluster: cluster(&raw.cluster)?,
+        supervisor: supervisor(&raw.cluster)?,
     })
 }
 
@@ -78,6 +82,41 @@ fn checkpoint(raw: &raw::Checkpoint) -> Result<CheckpointConfig, Wrong> {
         directory: (!raw.directory.is_empty()).then(|| raw.directory.clone().into()),
         interval: Duration::from_millis(raw.interval_ms),
         segment_bytes_max: raw.segment_bytes_max,
+    })
+}
+
+fn cluster(raw: &raw::Cluster) -> Result<ClusterConfig, Wrong> {
+    if raw.connect_timeout_ms == 0 {
+        return wrong("cluster.connect_timeout_ms", "a number above 0 is expected");
+    }
+    if raw.silence_timeout_ms < 1_000 {
+        return wrong("cluster.silence_timeout_ms", "at least 1000 is expected");
+    }
+    Ok(ClusterConfig {
+        connect: Duration::from_millis(raw.connect_timeout_ms),
+        silence: Duration::from_millis(raw.silence_timeout_ms),
+    })
+}
+
+fn supervisor(raw: &raw::Cluster) -> Result<SupervisorConfig, Wrong> {
+    for (key, value) in [
+        ("cluster.stop_timeout_ms", raw.stop_timeout_ms),
+        ("cluster.restart_window_ms", raw.restart_window_ms),
+        ("cluster.restart_min_ms", raw.restart_min_ms),
+    ] {
+        if value == 0 {
+            return wrong(key, "a number above 0 is expected");
+        }
+    }
+    if raw.restart_max_ms < raw.restart_min_ms {
+        return wrong("cluster.restart_max_ms", "at least restart_min_ms is expected");
+    }
+    Ok(SupervisorConfig {
+        stop_timeout: Duration::from_millis(raw.stop_timeout_ms),
+        restarts_max: raw.restarts_max,
+        restart_window: Duration::from_millis(raw.restart_window_ms),
+        restart_min: Duration::from_millis(raw.restart_min_ms),
+        restart_max: Duration::from_millis(raw.restart_max_ms),
     })
 }
 

@@ -5,7 +5,7 @@
 //! at: a click may carry anything as a campaign.
 
 use dataflows::model::events::{Bid, Click, Conversion, Country, Device, Dims, Impression};
-use dataflows::model::ids::Id;
+use dataflows::model::ids::{Id, Name};
 use dataflows::model::money::Micros;
 use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::EventTime;
@@ -157,8 +157,8 @@ impl Rules {
         };
         let text = |field| slots.get(field).as_text();
         let dims = self.dims(slots, text(Field::CampaignId), text(Field::CreativeId), country, device)?;
-        let (auction, user) = (batch.kept.id(text(Field::AuctionId)), batch.kept.id(text(Field::UserId)));
-        let id = self.id(slots, Field::ImpressionId, batch)?;
+        let (auction, user) = (Id::new(text(Field::AuctionId)), Id::new(text(Field::UserId)));
+        let id = self.names.id(text(Field::ImpressionId))?;
         batch.impressions.push((id, Impression { ts, auction, user, dims, cost, viewable }));
         Ok(())
     }
@@ -188,8 +188,8 @@ impl Rules {
     fn click(&self, slots: &Slots<'_>, batch: &mut Batch) -> Result<(), Refusal> {
         shape(slots, CLICK)?;
         let ts = self.time(slots)?;
-        let impression = self.id(slots, Field::ImpressionId, batch)?;
-        let id = self.id(slots, Field::EventId, batch)?;
+        let impression = self.names.id(slots.get(Field::ImpressionId).as_text())?;
+        let id = self.names.id(slots.get(Field::EventId).as_text())?;
         batch.clicks.push((id, Click { ts, impression }));
         Ok(())
     }
@@ -199,10 +199,10 @@ impl Rules {
         let ts = self.time(slots)?;
         let value = self.value(slots)?;
         let text = |field| slots.get(field).as_text();
-        let user = batch.kept.id(text(Field::UserId));
+        let user = Id::new(text(Field::UserId));
         let advertiser = self.names.name(text(Field::AdvertiserId))?;
-        let kind = batch.kept.name(text(Field::ConversionType));
-        let id = self.id(slots, Field::EventId, batch)?;
+        let kind = Name::new(text(Field::ConversionType));
+        let id = self.names.id(text(Field::EventId))?;
         batch.conversions.push((id, Conversion { ts, user, advertiser, kind, value }));
         Ok(())
     }
@@ -213,7 +213,6 @@ impl Rules {
         let refused = self.bids_inner(slots, bids, batch);
         if refused.is_err() {
             batch.bids.truncate(before);
-            batch.kept.truncate_bids(before);
         }
         refused
     }
@@ -226,25 +225,15 @@ impl Rules {
             return faults.min_by_key(Fault::rank).map_or(Ok(()), |fault| Err(fault.into()));
         }
         let (ts, country, device) = request?;
-        let auction = batch.kept.id(slots.get(Field::AuctionId).as_text());
+        let auction = Id::new(slots.get(Field::AuctionId).as_text());
         let mut dims = Dims { country, device, ..Dims::default() };
         dims.site = self.names.name(slots.get(Field::Site).as_text())?;
-        let user = slots.get(Field::UserId).as_text();
         for slots in bids {
             dims.campaign = self.names.name(slots.campaign.as_text())?;
             dims.creative = self.names.name(slots.creative.as_text())?;
             batch.bids.push((auction, Bid { dims, bid: self.price(slots)?, ts }));
-            batch.kept.bid_user(user);
         }
         Ok(())
-    }
-
-    /// The key of an id that may be published.
-    fn id(&self, slots: &Slots<'_>, field: Field, batch: &mut Batch) -> Result<Id, Collision> {
-        let text = slots.get(field).as_text();
-        let id = self.names.id(text)?;
-        batch.kept.note(id, text);
-        Ok(id)
     }
 
     fn request(&self, slots: &Slots<'_>) -> Result<(EventTime, Country, Device), Fault> {

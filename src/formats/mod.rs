@@ -12,7 +12,6 @@ pub mod decimal;
 pub mod dimension;
 pub mod fields;
 pub mod json;
-pub mod kept;
 pub mod layout;
 pub mod lines;
 pub mod lookup;
@@ -36,7 +35,6 @@ use dataflows::model::lookups::LookupRow;
 use dataflows::model::time::EventTime;
 
 use self::dimension::DimensionChange;
-use self::kept::Kept;
 use self::lookup::Entry;
 
 pub use reject::{LookupFault, Origin, Position, Reject};
@@ -72,8 +70,6 @@ pub struct Batch {
     pub rows: Vec<RowChange>,
     /// Lookup rows that could not be accepted; the rows before them stay in force.
     pub lookup_faults: Vec<LookupFault>,
-    /// Texts of keys that don't hold them, if they are asked for.
-    pub kept: Kept,
     /// Input bytes this batch stands for, as stored; for progress.
     pub bytes: u64,
     /// Which event times it takes in; messages judge by it, and rejects are counted by it.
@@ -85,7 +81,7 @@ pub struct Batch {
 pub struct Mark([usize; 4]);
 
 /// A message of a lookup topic: what is in force under its key from there on.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RowChange {
     /// The topic.
     pub topic: Arc<str>,
@@ -139,7 +135,6 @@ impl Batch {
         self.dimensions.clear();
         self.rows.clear();
         self.lookup_faults.clear();
-        self.kept.clear();
         self.bytes = 0;
     }
 

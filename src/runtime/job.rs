@@ -7,10 +7,11 @@ use dataflows::graphs::catalogue::{Inputs, Outputs, Traces, build_traced};
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
 use dataflows::model::time::{Epoch, EventTime, Minute};
+use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
 
 use super::publish::{Publication, Totals};
-use crate::checkpoint::RejectCount;
+use super::telling::{Neighbours, Telling};
 use crate::formats::Batch;
 use crate::sinks::table_file::PublishError;
 
@@ -18,7 +19,7 @@ use crate::sinks::table_file::PublishError;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What the sources counted, per feed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Records received.
     pub received: [u64; Feed::ALL.len()],
@@ -56,13 +57,11 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
-    /// Whether nothing is left out.
-    pub fn is_everything(&self) -> bool {
+    fn is_everything(&self) -> bool {
         self.since.is_none() && self.until.is_none()
     }
 
-    /// Whether an instant is read.
-    pub fn contains(&self, ts: EventTime) -> bool {
+    fn contains(&self, ts: EventTime) -> bool {
         self.since.is_none_or(|since| ts >= since) && self.until.is_none_or(|until| ts < until)
     }
 
@@ -88,6 +87,8 @@ pub struct Job {
     epoch: Epoch,
     counts: Counts,
     arrived: Arrived,
+    /// With several processes: the texts of keys.
+    telling: Option<Telling>,
 }
 
 /// Counts of the present epoch.
@@ -117,19 +118,33 @@ impl Arrived {
 }
 
 impl Job {
-    /// Builds this worker's part. The first worker brings in the lookups.
+    /// Builds this worker's part; all workers are of this process. The first worker brings in the
+    /// lookups.
     pub fn new(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
-        Self { traces: None, ..Self::with_expiry(worker, lookups) }
+        Self { traces: None, ..Self::build(worker, lookups, None) }
     }
 
-    /// As [`Job::new`], with the means to let records expire.
-    pub fn with_expiry(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
-        let (mut inputs, outputs, traces) = worker.dataflow(build_traced);
+    /// The same, where workers may be of several processes.
+    pub fn among(worker: &mut Worker, lookups: &[LookupRow], neighbours: &Neighbours) -> Self {
+        Self { traces: None, ..Self::build(worker, lookups, Some(neighbours)) }
+    }
+
+    /// The same, without lookups and with the means to let records expire.
+    pub fn live(worker: &mut Worker, neighbours: &Neighbours) -> Self {
+        Self::build(worker, &[], Some(neighbours))
+    }
+
+    fn build(worker: &mut Worker, lookups: &[LookupRow], neighbours: Option<&Neighbours>) -> Self {
+        let (mut inputs, outputs, traces, telling) = worker.dataflow(|scope| {
+            let (inputs, outputs, traces) = build_traced(scope);
+            let telling = neighbours.and_then(|neighbours| Telling::new(scope, neighbours, &outputs));
+            (inputs, outputs, traces, telling)
+        });
         if worker.index() == 0 {
             lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
         }
         let (counts, arrived) = (Counts::default(), Arrived::default());
-        Self { inputs, outputs, traces: Some(traces), epoch: 0, counts, arrived }
+        Self { inputs, outputs, traces: Some(traces), epoch: 0, counts, arrived, telling }
     }
 
     /// Takes a batch into the present epoch.
@@ -164,6 +179,7 @@ impl Job {
         }
         let by_kind = [bids.len(), clicks.len(), conversions.len(), impressions.len()];
         self.counts.kinds.iter_mut().zip(by_kind).for_each(|(kind, events)| *kind += events as u64);
+        self.telling.iter_mut().for_each(Telling::tell);
     }
 
     fn arrive(&mut self, feed: Feed, ts: EventTime) {
@@ -177,13 +193,6 @@ impl Job {
         }
     }
 
-    /// Counts rejects that were kept as numbers, and that the source has not counted.
-    pub fn receive_rejects(&mut self, RejectCount { minute, feed, reason, count }: RejectCount) {
-        self.count_rejects(minute, feed, reason, count);
-        self.counts.received[feed as usize] += count;
-        self.counts.rejected[feed as usize][reason as usize] += count;
-    }
-
     /// Ends the present epoch on this worker and starts `epoch`.
     pub fn advance_to(&mut self, epoch: Epoch) {
         for (key, count) in self.arrived.drain() {
@@ -191,6 +200,7 @@ impl Job {
         }
         self.epoch = epoch;
         self.inputs.advance_to(epoch);
+        self.telling.iter_mut().for_each(|telling| telling.advance_to(epoch));
         self.outputs.compact_to(epoch - 1);
         if let Some(traces) = &mut self.traces {
             traces.compact_to(epoch - 1);
@@ -210,7 +220,7 @@ impl Job {
         self.inputs.lookups.update(row, diff);
     }
 
-    /// The inputs, what they hold, and the tables; with [`Job::with_expiry`] only.
+    /// The inputs, what they hold, and the tables; with [`Job::live`] only.
     pub fn held(&mut self) -> Option<(&mut Inputs, &mut Traces, &mut Outputs)> {
         Some((&mut self.inputs, self.traces.as_mut()?, &mut self.outputs))
     }
@@ -239,13 +249,14 @@ impl Job {
         publication: &Publication,
         stopped: impl Fn() -> bool,
     ) -> Result<Totals, PublishError> {
-        let Self { mut inputs, outputs, traces, mut arrived, .. } = self;
+        let Self { mut inputs, outputs, traces, mut arrived, telling, .. } = self;
         drop(traces);
         for (key, count) in arrived.drain() {
             inputs.quality.update(key, count);
         }
         // Graphs whose inputs have ended let go of their state: what is made of it needs the room.
         drop(inputs);
+        telling.map(Telling::end);
         // Another worker may be epochs ahead, and what it reads there is partly for this one.
         while !(outputs.is_complete(Epoch::MAX) || stopped()) {
             worker.step_or_park(Some(PATIENCE));
@@ -256,6 +267,6 @@ impl Job {
         if stopped() {
             return Ok(Totals::default());
         }
-        publication.contribute(worker.index(), outputs, Epoch::MAX, &stopped)
+        publication.contribute(worker.index() % publication.workers(), outputs, Epoch::MAX, &stopped)
     }
 }

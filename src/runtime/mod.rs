@@ -1,16 +1,19 @@
 //! The only room that sees both sides: sources feed the graphs, and sinks read them.
 
-pub mod archives;
 mod assembly;
+pub mod cluster;
 mod crew;
 pub mod demo;
-pub mod history;
 pub mod job;
 pub mod live;
+pub mod post;
 pub mod progress;
 pub mod publish;
 pub mod replay;
 pub mod report;
 mod rows;
+mod settle;
+pub mod supervisor;
 mod table;
+mod telling;
 pub mod top;

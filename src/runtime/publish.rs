@@ -15,6 +15,8 @@ use dataflows::graphs::catalogue::Outputs;
 use dataflows::model::time::Epoch;
 use dataflows::snapshot::take;
 
+use serde::{Deserialize, Serialize};
+
 use super::crew::{Crew, Shift};
 use super::report::{QualityTotals, TableReport};
 use super::rows::{paths, qualities, sums};
@@ -40,6 +42,7 @@ pub struct Publication {
     names: Arc<Names>,
     texts: OnceLock<Texts>,
     crew: Crew<Task>,
+    workers: usize,
     performance_minute: Arc<Table<PerformanceMinute>>,
     performance_hour: Arc<Table<PerformanceHour>>,
     attribution_hour: Arc<Table<AttributionHour>>,
@@ -50,7 +53,7 @@ pub struct Publication {
 }
 
 /// What the rows of a worker amount to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// What became of the records.
     pub quality: QualityTotals,
@@ -85,6 +88,7 @@ impl Publication {
             names: Arc::clone(names),
             texts: OnceLock::new(),
             crew: Crew::new(workers),
+            workers,
             performance_minute: table(directory, format, workers)?,
             performance_hour: table(directory, format, workers)?,
             attribution_hour: table(directory, format, workers)?,
@@ -93,6 +97,11 @@ impl Publication {
             quality_minute: table(directory, format, workers)?,
             conversion_paths: table(directory, format, workers)?,
         })
+    }
+
+    /// How many workers contribute, all of this process.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// Publishes a worker's share of all tables as of the end of `epoch`, together with the others,

@@ -2,12 +2,14 @@
 //!
 //! Each worker takes the next split of the input, decodes it and feeds what it decodes into its
 //! own inputs; the dataflow carries records to the workers their keys belong to. The result does
-//! not depend on who read what, nor on how the input is cut into epochs.
+//! not depend on who read what, nor on how the input is cut into epochs. Several processes share out
+//! the splits, and each writes its part of every table.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,19 +17,20 @@ use std::time::Instant;
 use dataflows::model::lookups::LookupRow;
 use timely::worker::Worker;
 
-use super::history::{History, HistoryError};
-use super::job::{Counts, Job, TimeRange};
+use super::cluster::{Cluster, ClusterError, Connected, Links, Lost};
+use super::job::{Job, TimeRange};
 use super::progress::{Progress, watch};
-use super::publish::{Publication, Totals};
-use super::report::{Imbalance, RunReport, feeds};
+use super::publish::Publication;
+use super::report::{Imbalance, RunReport};
+use super::settle::{Settlement, settle};
+use super::telling::Neighbours;
 use super::top::CampaignTotals;
-use crate::checkpoint::RejectCount;
 use crate::config::Config;
 use crate::formats::{Batch, Reject};
-use crate::names::Names;
+use crate::names::{Collision, Names};
 use crate::sinks::directory::{DirectoryError, PendingDirectory};
 use crate::sinks::table_file::{PublishError, TableFormat};
-use crate::sources::files::{SourceError, Split, SplitReader};
+use crate::sources::files::{SourceError, Split, SplitReader, discover, plan};
 use crate::sources::lookups::{self, LookupError};
 
 /// Events decoded at a time.
@@ -38,16 +41,16 @@ const BATCH_EVENTS: usize = 8192;
 pub struct Options {
     /// The directory of feeds.
     pub input: PathBuf,
-    /// The directory of lookup tables; an archive may hold some of its own, which then don't count.
-    pub lookups: Option<PathBuf>,
+    /// The directory of lookup tables.
+    pub lookups: PathBuf,
     /// A file of attribution rules beside those of the lookup tables.
     pub rules: Option<PathBuf>,
     /// Where the tables go.
     pub output: PathBuf,
     /// The format of the tables.
     pub format: TableFormat,
-    /// Worker threads.
-    pub workers: usize,
+    /// The processes, and their workers.
+    pub cluster: Cluster,
     /// Events a worker reads before it closes an epoch; 0: all in one epoch.
     pub epoch_events: usize,
     /// Which event times to read.
@@ -56,6 +59,8 @@ pub struct Options {
     pub force: bool,
     /// Show no progress.
     pub quiet: bool,
+    /// Set from outside to give up.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Why a replay failed.
@@ -70,12 +75,6 @@ pub enum ReplayError {
     /// The input.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The archive.
-    #[error(transparent)]
-    Archive(#[from] crate::archive::ArchiveError),
-    /// There are no lookup tables.
-    #[error("no lookup tables: name their directory with --lookups; {0} holds none of its own")]
-    NoLookups(PathBuf),
     /// The tables.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -90,18 +89,21 @@ pub enum ReplayError {
         /// Why.
         source: std::io::Error,
     },
+    /// Two names share a key.
+    #[error(transparent)]
+    Names(#[from] Collision),
+    /// The processes did not come together.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A process was lost on the way.
+    #[error("{0}; nothing was published")]
+    Lost(Lost),
+    /// It was told to give up.
+    #[error("stopped; nothing was published")]
+    Stopped,
     /// A worker thread ended unexpectedly.
     #[error("a worker failed: {0}")]
     Worker(String),
-}
-
-impl From<HistoryError> for ReplayError {
-    fn from(error: HistoryError) -> Self {
-        match error {
-            HistoryError::Source(error) => error.into(),
-            HistoryError::Archive(error) => error.into(),
-        }
-    }
 }
 
 /// A finished replay.
@@ -115,18 +117,20 @@ pub struct Replayed {
     pub output: PathBuf,
 }
 
-/// What the workers share.
-struct Shared {
+/// What the workers of this process share.
+pub(super) struct Shared {
     splits: Mutex<VecDeque<Split>>,
     config: Config,
-    names: Arc<Names>,
+    pub names: Arc<Names>,
     lookups: Vec<LookupRow>,
-    rejected: Vec<RejectCount>,
-    rejects: Mutex<BufWriter<File>>,
+    pub rejects: Mutex<BufWriter<File>>,
     progress: Progress,
-    publication: Publication,
+    pub publication: Publication,
     epoch_events: usize,
     range: TimeRange,
+    pub links: Arc<Links>,
+    pub settlement: Settlement,
+    stop: Arc<AtomicBool>,
     failure: Mutex<Option<ReplayError>>,
 }
 
@@ -134,107 +138,131 @@ impl Shared {
     fn fail(&self, error: ReplayError) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.progress.failed.store(true, Relaxed);
+        self.links.abandon();
     }
 
-    fn has_failed(&self) -> bool {
-        self.progress.failed.load(Relaxed)
+    pub fn has_failed(&self) -> bool {
+        if self.stop.load(Relaxed) && !self.settlement.is_over() {
+            self.fail(ReplayError::Stopped);
+        }
+        self.progress.failed.load(Relaxed) || self.links.is_over()
     }
 }
 
-/// Replays what `options` say.
-pub fn replay(config: &Config, options: &Options) -> Result<Replayed, ReplayError> {
+/// Replays what `options` say. Of several processes, the first one says what was done.
+pub fn replay(config: &Config, options: &Options) -> Result<Option<Replayed>, ReplayError> {
     let started = Instant::now();
-    let directory = PendingDirectory::new(&options.output, options.force)?;
-    let names = Arc::new(Names::default());
-    let history = History::find(&options.input, &config.sources, &options.range)?;
-    let mut rows = match &options.lookups {
-        Some(lookups) => lookups::load(lookups, &names)?,
-        None if history.lookups.is_empty() => return Err(ReplayError::NoLookups(options.input.clone())),
-        None => history.lookups,
-    };
+    let cluster = &options.cluster;
+    PendingDirectory::check(&options.output, options.force)?;
+    let mut names = Names::default();
+    if !cluster.is_alone() {
+        names = names.shared(cluster.workers());
+    }
+    let names = Arc::new(names);
+    let mut rows = lookups::load(&options.lookups, &names)?;
     if let Some(rules) = &options.rules {
         rows.extend(lookups::load_rules(rules, &names)?);
     }
-    let (file_count, skipped, splits) = (history.files, history.skipped, history.splits);
-    let input_bytes = splits.iter().map(|split| split.bytes).sum();
+    // Every process has read the lookups.
+    names.all_know();
+    let files = discover(&options.input, &config.sources)?;
+    let splits = plan(&files);
+    let input = (files.len(), splits.iter().map(|split| split.bytes).sum());
+
+    let connected = cluster.connect(&purpose(options, &rows, input), &|| options.stop.load(Relaxed))?;
+    let directory = match cluster.is_alone() {
+        true => PendingDirectory::new(&options.output, options.force)?,
+        false => {
+            let (run, process) = (connected.run(), cluster.process());
+            PendingDirectory::shared(&options.output, options.force, run, process)?
+        }
+    };
     let shared = Arc::new(Shared {
-        splits: Mutex::new(splits.into()),
+        splits: Mutex::new(deal(splits, cluster.processes()).swap_remove(cluster.process()).into()),
         config: config.clone(),
         names: Arc::clone(&names),
         lookups: rows,
-        rejected: history.rejected,
         rejects: Mutex::new(BufWriter::new(directory.create("rejects.jsonl")?)),
         progress: Progress::default(),
-        publication: Publication::new(&directory, options.format, &names, options.workers)?,
+        publication: Publication::new(&directory, options.format, &names, cluster.workers())?,
         epoch_events: options.epoch_events,
         range: options.range,
+        links: Arc::clone(connected.links()),
+        settlement: Settlement::new(cluster, directory, input, started),
+        stop: Arc::clone(&options.stop),
         failure: Mutex::new(None),
     });
-    let (counts, totals) = run_workers(&shared, options, input_bytes)?;
+    run_workers(&shared, connected, options)?;
+    Ok(shared.settlement.replayed())
+}
 
-    let feeds = feeds(&totals.quality, &counts)?;
-    let tables = shared.publication.finish()?;
-    let mut report = RunReport::new(options.workers, (file_count, input_bytes), feeds, &counts, tables);
-    let mut rejects = shared.rejects.lock().unwrap_or_else(PoisonError::into_inner);
-    rejects.flush().map_err(|source| ReplayError::Output { file: "rejects.jsonl", source })?;
+/// What all processes of a replay have in common.
+fn purpose(options: &Options, rows: &[LookupRow], (files, bytes): (usize, u64)) -> String {
+    let Options { range, epoch_events, format, .. } = options;
+    format!("replay {files} {bytes} {range:?} {epoch_events} {format:?} {rows:?}")
+}
 
-    (report.files_skipped, report.row_groups_skipped) = (skipped.files, skipped.row_groups);
-    report.took(started.elapsed());
-    write_report(&directory, &report)?;
-    Ok(Replayed { report, top: totals.campaigns.largest(&names), output: directory.publish()? })
+/// Deals splits out to processes, so that each has about as much to read.
+fn deal(splits: Vec<Split>, processes: usize) -> Vec<Vec<Split>> {
+    let mut hands: Vec<(u64, Vec<Split>)> = (0..processes).map(|_| (0, Vec::new())).collect();
+    for split in splits {
+        if let Some((bytes, hand)) = hands.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+            *bytes += split.bytes.max(1);
+            hand.push(split);
+        }
+    }
+    hands.into_iter().map(|(_, hand)| hand).collect()
 }
 
 /// Writes `run.json`.
 pub(super) fn write_report(directory: &PendingDirectory, report: &RunReport) -> Result<(), ReplayError> {
     let fail = |source| ReplayError::Output { file: "run.json", source };
-    let mut file = directory.create("run.json")?;
+    let mut file = directory.create_whole("run.json")?;
     serde_json::to_writer_pretty(&mut file, report).map_err(|error| fail(error.into()))?;
     file.write_all(b"\n").map_err(fail)
 }
 
-fn run_workers(
-    shared: &Arc<Shared>,
-    options: &Options,
-    input_bytes: u64,
-) -> Result<(Counts, Totals), ReplayError> {
+fn run_workers(shared: &Arc<Shared>, connected: Connected, options: &Options) -> Result<(), ReplayError> {
     let theirs = Arc::clone(shared);
-    let guards = timely::execute(timely::Config::process(options.workers), move |worker| {
-        let result = work(worker, &theirs);
-        result.unwrap_or_else(|error| {
-            theirs.fail(error);
-            Default::default()
-        })
-    })
-    .map_err(ReplayError::Worker)?;
+    let input_bytes = {
+        let splits = shared.splits.lock().unwrap_or_else(PoisonError::into_inner);
+        splits.iter().map(|split| split.bytes).sum()
+    };
+    let team = connected.execute(timely::WorkerConfig::default(), move |worker| {
+        let done = work(worker, &theirs);
+        done.unwrap_or_else(|error| theirs.fail(error));
+    })?;
     let results = std::thread::scope(|scope| {
-        let quiet = options.quiet;
+        let quiet = options.quiet || !options.cluster.is_first();
         let watcher = scope.spawn(move || watch(&shared.progress, input_bytes, "replay", quiet));
-        let results = guards.join();
+        let results = team.join();
         shared.progress.done.store(true, Relaxed);
         watcher.thread().unpark();
         results
     });
-    let mut counts = Counts::default();
-    let mut totals = Totals::default();
-    for result in results {
-        let (counted, totalled) = result.map_err(ReplayError::Worker)?;
-        counts.add(&counted);
-        totals.add(totalled);
+    if let Some(error) = shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
     }
-    match shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        Some(error) => Err(error),
-        None => Ok((counts, totals)),
+    results.into_iter().collect::<Result<(), _>>().map_err(ReplayError::Worker)?;
+    // Once it is settled, others may go as they like.
+    match shared.links.lost().filter(|_| !shared.settlement.is_over()) {
+        Some(lost) => Err(ReplayError::Lost(lost)),
+        None => Ok(()),
     }
 }
 
-/// One worker: reads until no split is left, waits for the tables, then publishes its part of them.
-fn work(worker: &mut Worker, shared: &Shared) -> Result<(Counts, Totals), ReplayError> {
-    let mut job = Job::new(worker, &shared.lookups);
+/// One worker: reads until no split is left, waits for the tables, publishes its part of them, then
+/// settles with the other processes.
+fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<(), ReplayError> {
+    let failing = Arc::clone(shared);
+    let neighbours = Neighbours {
+        names: Arc::clone(&shared.names),
+        workers: shared.publication.workers(),
+        collided: Arc::new(move |collision| failing.fail(collision.into())),
+    };
+    let mut job = Job::among(worker, &shared.lookups, &neighbours);
     let mut batch = Batch::default();
     let mut in_epoch = 0;
-    if worker.index() == 0 {
-        shared.rejected.iter().for_each(|count| job.receive_rejects(*count));
-    }
     while let Some(split) = next_split(shared) {
         let mut reader = SplitReader::open(split, &shared.config.sources, Arc::clone(&shared.names));
         loop {
@@ -255,7 +283,7 @@ fn work(worker: &mut Worker, shared: &Shared) -> Result<(Counts, Totals), Replay
     }
     let counts = job.counts().clone();
     let totals = job.finish(worker, &shared.publication, || shared.has_failed())?;
-    Ok((counts, totals))
+    settle(worker, shared, counts, totals)
 }
 
 fn next_split(shared: &Shared) -> Option<Split> {

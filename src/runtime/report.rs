@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dataflows::model::reject::{Feed, Quality, Reason};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::job::Counts;
 use crate::sinks::tables::QualityMinute;
@@ -58,14 +58,12 @@ pub struct FeedReport {
 pub struct RunReport {
     /// The program's version.
     pub version: &'static str,
-    /// Worker threads.
+    /// Processes.
+    pub processes: usize,
+    /// Worker threads of each.
     pub workers: usize,
     /// Input files read.
     pub files: usize,
-    /// Files of an archive that were not read, as they lie outside of the range of times.
-    pub files_skipped: usize,
-    /// Row groups of Parquet files that were not read for the same reason.
-    pub row_groups_skipped: usize,
     /// Input bytes.
     pub input_bytes: u64,
     /// By feed.
@@ -80,8 +78,10 @@ pub struct RunReport {
     pub seconds: f64,
     /// Events per second over that time.
     pub events_per_second: f64,
-    /// The process's peak resident memory, where the system tells it.
+    /// The process's peak resident memory, where the system tells it; that of the largest.
     pub peak_memory_bytes: Option<u64>,
+    /// Bytes that processes sent each other.
+    pub exchanged_bytes: u64,
 }
 
 impl RunReport {
@@ -95,10 +95,9 @@ impl RunReport {
     ) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            processes: 1,
             workers,
             files,
-            files_skipped: 0,
-            row_groups_skipped: 0,
             input_bytes,
             feeds,
             received_by_kind: Counts::KINDS.into_iter().zip(counts.kinds).collect(),
@@ -107,6 +106,7 @@ impl RunReport {
             seconds: 0.0,
             events_per_second: 0.0,
             peak_memory_bytes: None,
+            exchanged_bytes: 0,
         }
     }
 
@@ -114,12 +114,12 @@ impl RunReport {
     pub fn took(&mut self, elapsed: Duration) {
         self.seconds = elapsed.as_secs_f64();
         self.events_per_second = (self.events as f64 / self.seconds.max(1e-9)).round();
-        self.peak_memory_bytes = peak_memory_bytes();
+        self.peak_memory_bytes = self.peak_memory_bytes.max(peak_memory_bytes());
     }
 }
 
 /// The sums of `quality_minute`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct QualityTotals {
     sums: BTreeMap<Feed, [i64; QualityMinute::COUNTS.len()]>,
     /// A row that does not add up.

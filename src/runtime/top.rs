@@ -2,6 +2,7 @@
 
 use dataflows::model::measures::Measures;
 use differential_dataflow::difference::Semigroup;
+use serde::{Deserialize, Serialize};
 
 use crate::names::{NameMap, Names};
 use crate::sinks::tables::PerformanceMinute;
@@ -18,7 +19,7 @@ pub struct CampaignTotals {
 }
 
 /// All that each campaign amounts to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Campaigns(NameMap<Measures>);
 
 impl Campaigns {

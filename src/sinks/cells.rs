@@ -88,6 +88,11 @@ impl Digest {
         self.rows += other.rows;
     }
 
+    /// A digest of so many rows that was written as text; none if it wasn't.
+    pub fn read(hex: &str, rows: u64) -> Option<Self> {
+        u128::from_str_radix(hex, 16).ok().map(|sum| Self { sum, rows })
+    }
+
     /// Rows added.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -27,28 +27,67 @@ pub struct PendingDirectory {
     pending: PathBuf,
     force: bool,
     done: bool,
+    /// With several processes: which of them this is, as each file is one of several parts.
+    part: Option<usize>,
 }
 
 impl PendingDirectory {
     /// Starts filling what will become `target`. A directory that holds files is replaced with
     /// `force` only.
     pub fn new(target: &Path, force: bool) -> Result<Self, DirectoryError> {
+        Self::check(target, force)?;
+        let directory = Self::beside(target, force, &std::process::id().to_string())?;
+        let _ = fs::remove_dir_all(&directory.pending);
+        directory.make()
+    }
+
+    /// The same, filled by all processes of a run; this one's files are parts, numbered `process`.
+    pub fn shared(target: &Path, force: bool, run: u64, process: usize) -> Result<Self, DirectoryError> {
+        Self::check(target, force)?;
+        let mut directory = Self::beside(target, force, &format!("{run:016x}"))?;
+        directory.part = Some(process);
+        directory.make()
+    }
+
+    /// Whether results may be put there.
+    pub fn check(target: &Path, force: bool) -> Result<(), DirectoryError> {
         let occupied = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some());
         if (occupied || target.is_file()) && !(force && target.is_dir()) {
             return Err(DirectoryError::Occupied(target.to_owned()));
         }
-        let absolute = std::path::absolute(target).map_err(|source| failed(target, source))?;
-        let stem = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let pending = absolute.with_file_name(format!(".{stem}.partial-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&pending);
-        fs::create_dir_all(&pending).map_err(|source| failed(&pending, source))?;
-        Ok(Self { target: absolute, pending, force, done: false })
+        Ok(())
     }
 
-    /// Creates a file in it.
+    fn beside(target: &Path, force: bool, run: &str) -> Result<Self, DirectoryError> {
+        let target = std::path::absolute(target).map_err(|source| failed(target, source))?;
+        let stem = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let pending = target.with_file_name(format!(".{stem}.partial-{run}"));
+        Ok(Self { target, pending, force, done: false, part: None })
+    }
+
+    fn make(self) -> Result<Self, DirectoryError> {
+        fs::create_dir_all(&self.pending).map_err(|source| failed(&self.pending, source))?;
+        Ok(self)
+    }
+
+    /// Creates a file in it, or this process's part of one: `a.csv` is `a/part-0003.csv` then.
     pub fn create(&self, name: &str) -> Result<File, DirectoryError> {
+        let Some(part) = self.part else { return self.create_whole(name) };
+        let (stem, kind) = name.split_once('.').unwrap_or((name, ""));
+        let folder = self.pending.join(stem);
+        fs::create_dir_all(&folder).map_err(|source| failed(&folder, source))?;
+        self.create_whole(&format!("{stem}/part-{part:04}.{kind}"))
+    }
+
+    /// Creates a file of which there is one, however many processes there are.
+    pub fn create_whole(&self, name: &str) -> Result<File, DirectoryError> {
         let path = self.pending.join(name);
         File::create(&path).map_err(|source| failed(&path, source))
+    }
+
+    /// Another process has put it in place.
+    pub fn leave(mut self) {
+        self.done = true;
     }
 
     /// Where it is while it is being filled.
@@ -106,6 +145,26 @@ mod tests {
         assert_eq!(fs::read_to_string(target.join("a.txt")).expect("reads"), "1");
         fill(&target, "2", true).expect("forced run");
         assert_eq!(fs::read_to_string(target.join("a.txt")).expect("reads"), "2");
+        assert_eq!(fs::read_dir(root.path()).expect("lists").count(), 1);
+    }
+
+    #[test]
+    fn several_processes_fill_one_directory_with_their_parts() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let target = root.path().join("out");
+        let processes =
+            [0, 1].map(|process| PendingDirectory::shared(&target, false, 7, process).expect("starts"));
+        for (process, directory) in (0..).zip(&processes) {
+            let mut part = directory.create("a.csv").expect("creates");
+            part.write_all(&[b'0' + process]).expect("writes");
+        }
+        processes[0].create_whole("run.json").expect("creates");
+        let [first, second] = processes;
+        first.publish().expect("publishes");
+        second.leave();
+        assert_eq!(fs::read_to_string(target.join("a/part-0000.csv")).expect("reads"), "0");
+        assert_eq!(fs::read_to_string(target.join("a/part-0001.csv")).expect("reads"), "1");
+        assert!(target.join("run.json").is_file());
         assert_eq!(fs::read_dir(root.path()).expect("lists").count(), 1);
     }
 

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use advertisex::config::Config;
+use advertisex::runtime::cluster::Cluster;
 use advertisex::runtime::job::TimeRange;
 use advertisex::runtime::replay::{Options, Replayed, replay};
 use advertisex::sinks::table_file::TableFormat;
@@ -15,7 +17,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
-const TABLES: [&str; 6] = [
+pub const TABLES: [&str; 6] = [
     "performance_minute",
     "performance_hour",
     "attribution_hour",
@@ -24,24 +26,26 @@ const TABLES: [&str; 6] = [
     "conversion_paths",
 ];
 
-fn golden() -> PathBuf {
+pub fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
 fn run(input: &Path, output: &Path, workers: usize, epoch_events: usize) -> Replayed {
     let options = Options {
         input: input.to_owned(),
-        lookups: Some(golden()),
+        lookups: golden(),
         rules: None,
         output: output.to_owned(),
         format: TableFormat::Csv,
-        workers,
+        cluster: Cluster::alone(workers),
         epoch_events,
         range: TimeRange::default(),
         force: false,
         quiet: true,
+        stop: Arc::default(),
     };
-    replay(&Config::load(None).expect("defaults load"), &options).expect("replays")
+    let done = replay(&Config::load(None).expect("defaults load"), &options).expect("replays");
+    done.expect("the first process says what was done")
 }
 
 fn assert_tables(output: &Path) {

@@ -1,9 +1,10 @@
 //! Tests of the whole system.
 
-mod archive;
 mod cli;
+mod cluster;
 mod damage;
 mod golden;
 mod horizon;
+mod hosts_apart;
 mod oracle;
 mod random;

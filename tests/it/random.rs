@@ -54,7 +54,7 @@ fn check(plan: Plan, history: History, coverage: &mut Coverage) {
 fn every_epoch_equals_a_recomputation() {
     let (mut coverage, all) = (Coverage::default(), 0..90);
     for seed in seeds(all.clone()) {
-        check(Plan { workers: 1, closed_at_once: 1, seed }, history(seed, 25), &mut coverage);
+        check(Plan { processes: 1, workers: 1, closed_at_once: 1, seed }, history(seed, 25), &mut coverage);
     }
     let rare = coverage.rare(OFTEN);
     assert!(seeds(all.clone()) != all || rare.is_empty(), "hardly ever tested: {rare:?}");
@@ -63,7 +63,11 @@ fn every_epoch_equals_a_recomputation() {
 #[test]
 fn every_epoch_of_several_closed_at_once_equals_a_recomputation() {
     for seed in seeds(1_000..1_040) {
-        check(Plan { workers: 1, closed_at_once: 5, seed }, history(seed, 25), &mut Coverage::default());
+        check(
+            Plan { processes: 1, workers: 1, closed_at_once: 5, seed },
+            history(seed, 25),
+            &mut Coverage::default(),
+        );
     }
 }
 
@@ -71,7 +75,20 @@ fn every_epoch_of_several_closed_at_once_equals_a_recomputation() {
 fn several_workers_do_as_one() {
     for seed in seeds(2_000..2_012) {
         let (workers, closed_at_once) = (2 + seed as usize % 2, 1 + 4 * (seed as usize / 2 % 2));
-        check(Plan { workers, closed_at_once, seed }, history(seed, 20), &mut Coverage::default());
+        check(
+            Plan { processes: 1, workers, closed_at_once, seed },
+            history(seed, 20),
+            &mut Coverage::default(),
+        );
+    }
+}
+
+#[test]
+fn several_processes_do_as_one() {
+    for seed in seeds(5_000..5_004) {
+        let (processes, workers) = [(2, 2), (3, 1)][seed as usize % 2];
+        let closed_at_once = 1 + 4 * (seed as usize / 2 % 2);
+        check(Plan { processes, workers, closed_at_once, seed }, history(seed, 20), &mut Coverage::default());
     }
 }
 
@@ -86,7 +103,7 @@ fn order_and_batching_of_the_same_records_do_not_matter() {
             changes.shuffle(&mut rng);
             let size = rng.random_range(1..=changes.len() / 2);
             let shuffled: History = changes.chunks(size).map(<[_]>::to_vec).collect();
-            let plan = Plan { workers, closed_at_once: 3, seed };
+            let plan = Plan { processes: 1, workers, closed_at_once: 3, seed };
             let actual = run(&Arc::new(shuffled), plan);
             let last = |tables: &Vec<Tables>| tables.last().cloned().expect("an epoch");
             let differences = last(&expected).differences(&last(&actual));
@@ -98,6 +115,6 @@ fn order_and_batching_of_the_same_records_do_not_matter() {
 #[test]
 fn epochs_too_large_for_one_turn_equal_a_recomputation() {
     for (seed, workers, closed_at_once) in [(4_000, 1, 1), (4_001, 1, 5), (4_002, 2, 5)] {
-        check(Plan { workers, closed_at_once, seed }, bulk(seed), &mut Coverage::default());
+        check(Plan { processes: 1, workers, closed_at_once, seed }, bulk(seed), &mut Coverage::default());
     }
 }

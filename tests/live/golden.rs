@@ -23,7 +23,7 @@ pub fn stage() -> Option<(services::Kafka, Stage)> {
 }
 
 /// All tables but the one that counts duplicates, of which there are more.
-fn check(stage: &Stage) {
+pub fn check(stage: &Stage) {
     for (table, keys) in [
         ("performance_minute", 2),
         ("performance_hour", 6),

@@ -1,8 +1,8 @@
 //! Against real services, which the tests start on loopback (`tests/services`).
 
-mod archive;
 mod broker;
 mod clickhouse;
+mod cluster;
 mod crash;
 mod demo;
 mod golden;

@@ -1,19 +1,19 @@
 //! A live run's surroundings: topics and a database of its own, the messages of some feed files,
 //! and the tables that these must give.
 
-#[path = "messages.rs"]
-mod messages;
-
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Output};
+use std::path::{Path, PathBuf};
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus, Output};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use advertisex::config::clickhouse::{ClickHouseConfig, Secret};
 use advertisex::sinks::clickhouse::ClickHouse;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -23,8 +23,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tempfile::TempDir;
-
-use messages::bid_requests;
 
 const TOPICS: [(&str, i32); 9] = [
     ("impressions", 3),
@@ -82,6 +80,24 @@ impl Job {
     pub fn is_running(&mut self) -> bool {
         self.0.try_wait().expect("a child").is_none()
     }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let done = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        assert!(done.expect("kill is there").success());
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(&mut self, patience: Duration) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(began.elapsed() < patience, "it goes on");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl Drop for Job {
@@ -103,8 +119,6 @@ pub struct Stage {
     prefix: String,
     /// What the configuration says besides, of `[kafka]`.
     settings: String,
-    /// And besides, sections of its own.
-    pub rest: String,
     /// Milliseconds from epoch to epoch, and from emission to emission.
     pace: (u64, u64),
     messages: Vec<Message>,
@@ -145,10 +159,9 @@ impl Stage {
         let bootstrap = kafka.bootstrap().to_owned();
         let (produced, pace) = (Produced::default(), QUICK);
         let prefix = format!("{}_", clickhouse.database);
-        let (settings, rest) = (String::new(), String::new());
+        let settings = String::new();
         let client = client.to_vec();
-        let stage =
-            Self { root, clickhouse, produced, bootstrap, client, prefix, settings, rest, pace, messages };
+        let stage = Self { root, clickhouse, produced, bootstrap, client, prefix, settings, pace, messages };
         stage.configure();
         stage.create_topics();
         stage
@@ -179,14 +192,28 @@ impl Stage {
         self.messages.shuffle(dice);
     }
 
-    /// Writes the configuration.
-    pub fn configure(&self) {
+    /// Puts messages of all feeds side by side, as far as each is in its feed.
+    pub fn in_step(&mut self) {
+        let count = |topic| self.messages.iter().filter(|message| message.topic == topic).count();
+        let counts = ["impressions", "events", "bid_requests"].map(|topic| (topic, count(topic)));
+        let mut places = [0; 3];
+        let mut placed: Vec<(f64, Message)> = Vec::new();
+        for message in self.messages.drain(..) {
+            let at = counts.iter().position(|(topic, _)| *topic == message.topic).expect("a feed");
+            placed.push((places[at] as f64 / counts[at].1 as f64, message));
+            places[at] += 1;
+        }
+        placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.messages = placed.into_iter().map(|(_, message)| message).collect();
+    }
+
+    fn configure(&self) {
         let password = match &self.clickhouse.password {
             Secret::Text(text) => text.clone(),
             Secret::Environment(name) => format!("${{{name}}}"),
         };
         let ClickHouseConfig { url, user, database, .. } = &self.clickhouse;
-        let Self { prefix, settings, rest, .. } = self;
+        let Self { prefix, settings, .. } = self;
         let client: String =
             self.client.iter().map(|(key, value)| format!("{key:?} = {value:?}\n")).collect();
         let text = format!(
@@ -201,7 +228,7 @@ impl Stage {
              [kafka.client]\n{client}\
              [clickhouse]\nurl = {url:?}\nuser = {user:?}\npassword = {password:?}\ndatabase = {database:?}\n\
              emission_interval_ms = {}\n\
-             [checkpoint]\ninterval_ms = 300\n{rest}",
+             [checkpoint]\ninterval_ms = 300\n",
             self.bootstrap,
             self.root.path().join("bids.avsc").display().to_string(),
             self.pace.1,
@@ -408,6 +435,47 @@ impl Stage {
         Job(job.expect("the program starts"))
     }
 
+    /// Starts the job on so many processes of so many workers; each logs to `process-N.log`.
+    pub fn start_cluster(&self, processes: usize, workers: usize, more: &[&str]) -> Vec<Job> {
+        // Held together, so that they differ.
+        let ports: Vec<_> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let hosts = ports.iter().map(|port| format!("{}\n", port.local_addr().expect("bound")));
+        fs::write(self.root.path().join("hosts"), hosts.collect::<String>()).expect("written");
+        drop(ports);
+        (0..processes).map(|process| self.start_process(process, workers, more)).collect()
+    }
+
+    /// Starts one of the processes that `hosts` names.
+    fn start_process(&self, process: usize, workers: usize, more: &[&str]) -> Job {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log(process)).expect("a log");
+        let job = Command::new(env!("CARGO_BIN_EXE_advertisex"))
+            .args(["run", "--config", "live.toml", "--hosts", "hosts", "--process", &process.to_string()])
+            .args(["--workers", &workers.to_string(), "--epoch-ms", &self.pace.0.to_string()])
+            .args(more)
+            .env("ADVERTISEX_LOG", "warn")
+            .current_dir(self.root.path())
+            .stderr(log)
+            .spawn();
+        Job(job.expect("the program starts"))
+    }
+
+    fn log(&self, process: usize) -> PathBuf {
+        self.root.path().join(format!("process-{process}.log"))
+    }
+
+    /// What the processes of clusters have logged.
+    pub fn logs(&self, processes: usize) -> Vec<String> {
+        (0..processes).map(|process| fs::read_to_string(self.log(process)).unwrap_or_default()).collect()
+    }
+
+    /// Runs a cluster until all that was produced is published.
+    pub fn run_cluster_until_idle(&self, processes: usize, workers: usize) {
+        for mut job in self.start_cluster(processes, workers, &["--until-idle-ms", "1500"]) {
+            let status = job.ended(Duration::from_secs(180));
+            assert!(status.success(), "{status}: {:#?}", self.logs(processes));
+        }
+    }
+
     /// Runs the job until all that was produced is published.
     pub fn run_until_idle(&self) {
         self.run_until_idle_with(2);
@@ -447,4 +515,24 @@ pub fn check(clickhouse: &ClickHouseConfig, expected: &Path, table: &str, keys: 
         assert_eq!(found, expected, "{table}");
     }
     assert_eq!(found.len(), expected.len(), "rows of {table}");
+}
+
+/// The bid requests of a container file as bare data, and the schema they are written with.
+fn bid_requests(file: &PathBuf) -> (Vec<Message>, String) {
+    let bytes = fs::read(file).expect("a feed");
+    let reader = apache_avro::Reader::new(&bytes[..]).expect("a container");
+    let schema = reader.writer_schema().clone();
+    let writer = GenericDatumWriter::builder(&schema).build().expect("a schema");
+    let message = |value: Value| {
+        let bids = match &value {
+            Value::Record(fields) => fields.iter().find_map(|(name, value)| match value {
+                Value::Array(bids) if name == "bids" => Some(bids.len() as i64),
+                _ => None,
+            }),
+            _ => None,
+        };
+        let payload = writer.write_value_to_vec(value).expect("what was read can be written");
+        Message { topic: "bid_requests", payload, bids: bids.unwrap_or(0), impressions: 0 }
+    };
+    (reader.map(|value| message(value.expect("a record"))).collect(), schema.canonical_form())
 }

@@ -12,6 +12,7 @@ use dataflows::model::reject::Feed;
 use serde::Deserialize;
 
 use super::{LiveError, Options, run};
+use crate::runtime::cluster::Cluster;
 use crate::config::{Config, KafkaConfig, LookupTopic};
 use crate::formats::lookup::{RowFormat, Table};
 use crate::generate::{self, GenerateError, Plan, campaigns_csv};
@@ -212,7 +213,7 @@ fn play(
     let options = Options {
         job: JOB.to_owned(),
         state: demo.state.clone(),
-        workers: demo.workers,
+        cluster: Cluster::alone(demo.workers),
         epoch: EPOCH,
         until_idle: None,
         stop: Arc::new(AtomicBool::new(false)),

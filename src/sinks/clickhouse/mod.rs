@@ -20,9 +20,11 @@
 //! | `client` | one attempt at anything |
 //! | `retry`, `publish` | as many attempts as it takes |
 //! | `publisher` | the thread that makes them |
+//! | `frontier` | how far several publishers are, in one row |
 
 mod client;
 mod error;
+mod frontier;
 mod publish;
 mod publisher;
 mod rejects;
@@ -35,6 +37,7 @@ mod verify;
 
 pub use client::ClickHouse;
 pub use error::{ClickHouseError, Fault};
+pub use frontier::Frontier;
 pub use publisher::{Health, Publisher, Refused};
 pub use rejects::{KeptReject, RejectId};
 pub use retry::Backoff;

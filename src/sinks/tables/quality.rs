@@ -3,12 +3,14 @@
 use dataflows::model::reject::{Feed, Quality, Reason};
 use dataflows::model::time::Minute;
 
+use serde::{Deserialize, Serialize};
+
 use super::{INT, Lead, TEXT, TableRow, columns};
 use crate::sinks::cells::{CellSink, Column, Text};
 use crate::sinks::texts::Texts;
 
 /// A row of `quality_minute`: all that is counted of a feed in a minute.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct QualityMinute {
     /// The minute.
     pub minute: Minute,

@@ -1,15 +1,21 @@
 //! Runs a history through the real job.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use advertisex::config::ClusterConfig;
+use advertisex::runtime::cluster::Cluster;
 use dataflows::graphs::catalogue::{Inputs, Outputs, build};
 use dataflows::model::time::Epoch;
 use dataflows::snapshot;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use timely::worker::Worker;
 
 use super::tables::Tables;
 use super::{Change, Record};
+use crate::cluster::free_hosts;
 
 /// The changes of each epoch, from epoch 0.
 pub type History = Vec<Vec<Change>>;
@@ -17,7 +23,9 @@ pub type History = Vec<Vec<Change>>;
 /// How a history is run.
 #[derive(Copy, Clone, Debug)]
 pub struct Plan {
-    /// How many workers share the work; each record is given to one at random.
+    /// How many processes share the work; here each is some threads, as connected as others are.
+    pub processes: usize,
+    /// How many workers each of them has; each record is given to one of all at random.
     pub workers: usize,
     /// At most so many epochs are closed before the job is given time to work.
     pub closed_at_once: usize,
@@ -26,38 +34,21 @@ pub struct Plan {
 
 /// The tables as of every epoch of the history.
 pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
-    let config = timely::Config::process(plan.workers);
-    let history = Arc::clone(history);
-    let workers = timely::execute(config, move |worker| {
-        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-        let (mut inputs, mut outputs) = worker.dataflow(build);
-        let mut tables = Vec::new();
-        while tables.len() < history.len() {
-            // 1. Close some epochs; all workers draw the same numbers.
-            let start = tables.len();
-            let end = history.len().min(start + rng.random_range(1..=plan.closed_at_once));
-            for (epoch, changes) in history.iter().enumerate().take(end).skip(start) {
-                for change in changes {
-                    if rng.random_range(0..plan.workers) == worker.index() {
-                        give(&mut inputs, *change);
-                    }
-                }
-                inputs.advance_to(epoch as Epoch + 1);
-                // Give it a moment, so that the next epoch may find this one half done.
-                (0..rng.random_range(0..3)).for_each(|_| {
-                    worker.step();
-                });
-            }
-            // 2. Work off the rest, then read the tables as of each of these epochs.
-            while !outputs.is_complete(end as Epoch - 1) {
-                worker.step();
-            }
-            tables.extend((start..end).map(|epoch| read(&mut outputs, epoch as Epoch)));
-            outputs.compact_to(end as Epoch - 1);
-        }
-        tables
-    });
-    let parts = workers.expect("the job starts").join().into_iter();
+    let hosts = free_hosts(plan.processes);
+    let start = |process| {
+        let (hosts, history) = (hosts.clone(), Arc::clone(history));
+        thread::spawn(move || {
+            let patience =
+                ClusterConfig { connect: Duration::from_secs(30), silence: Duration::from_secs(30) };
+            let cluster = Cluster::new(hosts, process, plan.workers, patience).expect("valid");
+            let connected = cluster.connect("a random history", &|| false).expect("connects");
+            let config = timely::WorkerConfig::default();
+            let work = move |worker: &mut Worker| work(worker, &history, plan);
+            connected.execute(config, work).expect("the job starts").join()
+        })
+    };
+    let processes: Vec<_> = (0..plan.processes).map(start).collect();
+    let parts = processes.into_iter().flat_map(|process| process.join().expect("it starts"));
     let unite = |mut all: Vec<Tables>, part: Vec<Tables>| {
         all.iter_mut().zip(part).for_each(|(all, part)| all.unite(part));
         all
@@ -66,6 +57,37 @@ pub fn run(history: &Arc<History>, plan: Plan) -> Vec<Tables> {
         part.unwrap_or_else(|error| panic!("{plan:?}: a worker panicked, see above: {error}"))
     };
     parts.map(whole).reduce(unite).expect("there is a worker")
+}
+
+/// One worker: gives it its records, and reads its part of the tables.
+fn work(worker: &mut Worker, history: &History, plan: Plan) -> Vec<Tables> {
+    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+    let (mut inputs, mut outputs) = worker.dataflow(build);
+    let mut tables = Vec::new();
+    while tables.len() < history.len() {
+        // 1. Close some epochs; all workers draw the same numbers.
+        let start = tables.len();
+        let end = history.len().min(start + rng.random_range(1..=plan.closed_at_once));
+        for (epoch, changes) in history.iter().enumerate().take(end).skip(start) {
+            for change in changes {
+                if rng.random_range(0..worker.peers()) == worker.index() {
+                    give(&mut inputs, *change);
+                }
+            }
+            inputs.advance_to(epoch as Epoch + 1);
+            // Give it a moment, so that the next epoch may find this one half done.
+            (0..rng.random_range(0..3)).for_each(|_| {
+                worker.step();
+            });
+        }
+        // 2. Work off the rest, then read the tables as of each of these epochs.
+        while !outputs.is_complete(end as Epoch - 1) {
+            worker.step();
+        }
+        tables.extend((start..end).map(|epoch| read(&mut outputs, epoch as Epoch)));
+        outputs.compact_to(end as Epoch - 1);
+    }
+    tables
 }
 
 pub fn give(inputs: &mut Inputs, (record, diff): Change) {
