@@ -78,7 +78,8 @@ fn traffic(auctions: u64, names: &SharedNames) -> Outcome<(Vec<Batch>, Vec<Looku
 /// Hands everything over and writes it, as fast as it goes.
 fn record(epochs: &[Batch], store: &Arc<Store>, names: &SharedNames, report: &mut String) -> Outcome<()> {
     let recovery = Recovery::find(store, JOB, "bench")?;
-    let plan = CheckpointPlan { interval: Duration::from_secs(1), segment_bytes_max: 64 << 20, workers: 1 };
+    let (interval, segment_bytes_max) = (Duration::from_secs(1), 64 << 20);
+    let plan = CheckpointPlan { interval, segment_bytes_max, workers: 1, processes: 1 };
     let writer = Checkpointer::start(Arc::clone(store), &recovery, "bench", Arc::clone(names), plan)?;
     writer.ready();
     let events: usize = epochs.iter().map(Batch::events).sum();

@@ -133,9 +133,13 @@ impl Names {
         Ok(key)
     }
 
-    /// Adds a text that is kept elsewhere already.
+    /// Adds a text that is kept elsewhere already, but that other processes may not know.
     pub fn restore(&self, text: &Text) -> Result<(), Collision> {
-        self.own.keep(text)
+        let tell = || self.others.iter().for_each(|others| others.untold.add(text.clone()));
+        match text {
+            Text::Name(text) => keep(&self.own.names, Name::new(text), text, tell),
+            Text::Id(text) => keep(&self.own.ids, Id::new(text), text, tell),
+        }
     }
 
     fn record(&self, text: impl Fn() -> Text) {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use dataflows::model::horizon::Horizon;
 use dataflows::model::time::Epoch;
+use serde::{Deserialize, Serialize};
 
 pub use error::{BindingsError, Invalid};
 
@@ -37,7 +38,7 @@ const LOCK: &str = "bindings.lock";
 const FORGET_FROM: u64 = if cfg!(test) { 0 } else { 4 << 20 };
 
 /// One partition of one topic.
-#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {
     /// The topic.
     pub topic: Arc<str>,
@@ -50,7 +51,7 @@ pub type Positions = BTreeMap<TopicPartition, i64>;
 
 /// A run of offsets of one partition. Some of the offsets may hold no message, as compaction and
 /// transactions leave gaps.
-#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
 pub struct Range {
     /// The partition.
     pub place: TopicPartition,
@@ -61,7 +62,7 @@ pub struct Range {
 }
 
 /// What one epoch was made of.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Binding {
     /// The epoch.
     pub epoch: Epoch,

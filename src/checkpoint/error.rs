@@ -55,6 +55,17 @@ pub enum CheckpointError {
         /// The manifest.
         number: u64,
     },
+    /// This process looks elsewhere than the first.
+    #[error(
+        "manifest {number}, which the first process has just written, is not in {place}; all processes need \
+         the same checkpoint.directory, on a disk or in a store that they share"
+    )]
+    NotShared {
+        /// Where this process looks.
+        place: String,
+        /// The manifest.
+        number: u64,
+    },
     /// Two names share a key.
     #[error(transparent)]
     Collision(#[from] Collision),

@@ -19,8 +19,8 @@ use crate::bindings::{Positions, TopicPartition};
 use crate::formats::lookup::Entry;
 use crate::store::Store;
 
-/// 2: there is a horizon.
-const VERSION: u32 = 2;
+/// 2: there is a horizon. 3: each process has records of its own that are kept.
+const VERSION: u32 = 3;
 const PREFIX: &str = "manifest-";
 const SUFFIX: &str = ".json";
 
@@ -50,7 +50,7 @@ pub struct Manifest {
     pub horizon: Horizon,
     /// The records that are there all the same.
     #[serde(default)]
-    pub kept: Option<Listed>,
+    pub kept: Vec<Listed>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

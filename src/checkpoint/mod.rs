@@ -14,8 +14,11 @@
 
 mod error;
 mod fed;
+mod fence;
 mod import;
+mod keeper;
 mod manifest;
+mod part;
 mod raw;
 mod records;
 mod recovery;
@@ -24,8 +27,10 @@ mod writer;
 
 pub use error::CheckpointError;
 pub use fed::{Fed, Records};
+pub use fence::{Fence, LEASE, MARGIN, seat};
 pub use import::Import;
 pub use manifest::{HeldRows, Manifest, read_rows, seal, unseal, write_rows};
+pub use part::{Errand, Part, Save};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;
 pub use segment::{Damage, Listed, LoadFault, Segment, SegmentWriter};

@@ -55,6 +55,33 @@ impl Recovery {
         Ok(Self { manifest, rows: rows.unwrap_or_default(), latest, left })
     }
 
+    /// The share that one of the processes takes in of the checkpoint that the first one found and
+    /// claimed with `claim`.
+    ///
+    /// # Errors
+    /// This process looks at another place than the first; see [`CheckpointError`].
+    pub fn share(
+        store: &Store,
+        claim: &Manifest,
+        process: usize,
+        processes: usize,
+    ) -> Result<Self, CheckpointError> {
+        let number = claim.number;
+        if Manifest::read(store, number, &claim.job).ok().as_ref() != Some(claim) {
+            return Err(CheckpointError::NotShared { place: store.place().to_owned(), number });
+        }
+        let rows = claim.lookups.as_ref().map(|listed| read_rows(store, listed)).transpose()?;
+        let mut segments: Vec<Listed> = claim.segments.iter().chain(&claim.kept).cloned().collect();
+        segments.sort_by_key(|listed| std::cmp::Reverse(listed.bytes));
+        let left = segments.into_iter().skip(process).step_by(processes.max(1)).collect();
+        Ok(Self {
+            manifest: claim.clone(),
+            rows: rows.unwrap_or_default(),
+            latest: number,
+            left: Mutex::new(left),
+        })
+    }
+
     /// How many events it holds.
     pub fn events(&self) -> u64 {
         self.manifest.segments.iter().flat_map(|listed| &listed.records[..4]).sum()
@@ -83,7 +110,7 @@ impl Recovery {
                 LoadFault::Collision(collision) => collision.into(),
             })?;
             let Some(mut rejects) = taken else { return Ok(true) };
-            if self.manifest.kept.as_ref() != Some(&listed) {
+            if !self.manifest.kept.contains(&listed) {
                 drop_expired(&self.manifest.horizon, batch, &mut rejects);
             }
             take(batch, rejects)?;
@@ -98,7 +125,8 @@ fn verify_new(store: &Store, found: Manifest, before: Option<u64>) -> Result<Man
         return Ok(found);
     };
     let is_new = |listed: &&Listed| before.objects().all(|name| name != listed.name);
-    found.segments.iter().filter(is_new).try_for_each(|listed| open(store, &found.job, listed).map(drop))?;
+    let segments = found.segments.iter().chain(&found.kept);
+    segments.filter(is_new).try_for_each(|listed| open(store, &found.job, listed).map(drop))?;
     found.lookups.iter().filter(is_new).try_for_each(|listed| read_rows(store, listed).map(drop))?;
     Ok(found)
 }

@@ -58,7 +58,7 @@ pub(super) fn fed(names: &Names, epoch: Epoch) -> Fed {
 }
 
 pub(super) fn plan(workers: usize) -> Plan {
-    Plan { interval: Duration::from_millis(1), segment_bytes_max: 1 << 20, workers }
+    Plan { interval: Duration::from_millis(1), segment_bytes_max: 1 << 20, workers, processes: 1 }
 }
 
 pub(super) struct Run {
@@ -209,6 +209,110 @@ fn a_run_goes_on_behind_the_one_before_and_takes_its_place() {
     second.checkpointer.stop();
     let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
     assert_eq!(held(&store, &recovery).expect("sound"), expected(1..=12));
+}
+
+/// Waits until something is so.
+fn until(what: &str, so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_claim_holds_until_another_is_made_or_it_can_no_longer_be_seen() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (first, _, store) = start(dir.path(), "one").expect("starts");
+    let claim = first.checkpointer.claim().expect("claimed");
+    let fence = Fence::watch(Arc::clone(&store), claim, Instant::now()).expect("a thread");
+    // Its own manifests are no other run's.
+    first.write(&store, 1..=30);
+    std::thread::sleep(2 * LEASE);
+    assert!(fence.holds() && fence.failure().is_none());
+
+    // What can't be read may be another's.
+    let away = dir.path().with_extension("away");
+    std::fs::rename(dir.path(), &away).expect("moved");
+    until("it holds on to what it can't see", || !fence.holds());
+    std::fs::rename(&away, dir.path()).expect("moved back");
+    until("it does not take it up again", || fence.holds());
+    assert!(fence.failure().is_none());
+
+    let (_second, _, _) = start(dir.path(), "two").expect("starts");
+    until("it holds against another's claim", || !fence.holds());
+    assert!(matches!(fence.failure(), Some(CheckpointError::Fenced { .. })));
+}
+
+/// Carries what the writers of several processes tell each other.
+fn carry(first: &Checkpointer, others: &[&Checkpointer]) {
+    for errand in first.errands() {
+        others.iter().for_each(|other| other.bring(errand.clone()));
+    }
+    for errand in others.iter().flat_map(|other| other.errands()) {
+        first.bring(errand);
+    }
+}
+
+#[test]
+fn processes_write_one_checkpoint_together_and_others_share_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Arc::new(Store::directory(dir.path()).expect("a store"));
+    let recovery = Recovery::find(&store, JOB, "run").expect("nothing");
+    let plan = Plan { processes: 3, ..plan(1) };
+    let names: Vec<SharedNames> = (0..3).map(|_| Arc::new(Names::recording())).collect();
+    let (ours, own_plan) = (Arc::clone(&names[0]), plan.clone());
+    let first = Checkpointer::start(Arc::clone(&store), &recovery, "run", ours, own_plan).expect("starts");
+    let claim = first.claim().expect("claimed").clone();
+    let join = |process: usize| {
+        let (store, names) = (Arc::clone(&store), Arc::clone(&names[process]));
+        Checkpointer::join(store, &claim, process, names, plan.clone()).expect("joins")
+    };
+    let others = [join(1), join(2)];
+    let all = [&first, &others[0], &others[1]];
+    for epoch in 1..=40u64 {
+        // One process reads nothing, and is ready last.
+        let process = epoch as usize % 2;
+        all[process].feed(fed(&names[process], epoch));
+        first.published(epoch);
+        if epoch == 20 {
+            all.iter().for_each(|process| process.ready());
+        }
+        carry(&first, &[all[1], all[2]]);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    until("no checkpoint of everything", || {
+        carry(&first, &[all[1], all[2]]);
+        first.has_saved(40)
+    });
+    all.iter().for_each(|process| assert!(process.failure().is_none()));
+
+    let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+    assert_eq!((recovery.manifest.epoch, &*recovery.manifest.run), (40, "run"));
+    assert_eq!(held(&store, &recovery).expect("sound"), expected(1..=40));
+    assert_eq!(recovery.manifest.positions().values().copied().collect::<Vec<_>>(), [42, 41]);
+    // Whoever shares it has all of it together, whatever the number of processes.
+    let mut shared = Held::default();
+    for process in 0..2 {
+        let share = Recovery::share(&store, &recovery.manifest, process, 2).expect("a share");
+        assert_eq!(share.rows, recovery.rows);
+        let part = held(&store, &share).expect("sound");
+        shared.0.extend(part.0);
+        shared.1.extend(part.1);
+        shared.2.extend(part.2);
+        shared.3.extend(part.3);
+        part.4.into_iter().for_each(|(what, count)| *shared.4.entry(what).or_insert(0) += count);
+    }
+    shared.0.sort_unstable();
+    shared.1.sort_unstable();
+    shared.2.sort_unstable();
+    shared.3.sort_unstable();
+    assert_eq!(shared, expected(1..=40));
+
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let elsewhere = Store::directory(elsewhere.path()).expect("a store");
+    let error = Recovery::share(&elsewhere, &recovery.manifest, 1, 2).err().expect("refused");
+    assert!(matches!(error, CheckpointError::NotShared { .. }), "{error}");
 }
 
 #[test]

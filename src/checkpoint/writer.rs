@@ -1,30 +1,37 @@
 //! Writes checkpoints, beside the dataflow.
+//!
+//! ```text
+//!   process 0   keeper ─ save up to E ─▶ its part ─┐
+//!                 │                                ├─▶ keeper: one manifest
+//!   process 1     └────── errand ──────▶ its part ─┘
+//! ```
+//!
+//! Every process saves its own records in segments of its own; the first one's keeper then writes
+//! the manifest that names them all. Errands between processes are carried by whoever runs them.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dataflows::model::time::Epoch;
 
 use super::error::CheckpointError;
-use super::fed::{Fed, Records};
-use super::manifest::{self, HeldRows, Manifest, write_rows};
-use super::recovery::{self, Recovery};
-use super::segment::{Listed, SegmentWriter};
-use crate::bindings::{Positions, TopicPartition};
-use crate::formats::RowChange;
+use super::fed::Fed;
+use super::keeper::{Keeper, Kept};
+use super::manifest::Manifest;
+use super::part::{Errand, Pending, Save};
+use super::recovery::Recovery;
 use crate::names::SharedNames;
-use crate::store::{Created, Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::CheckpointWritten;
 
 /// How often the writer looks whether a checkpoint is due.
 const TICK: Duration = Duration::from_millis(50);
-/// Segments of one level that are merged into one of the next.
-const FAN: usize = 8;
+/// How long it waits when the store has failed.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// When a checkpoint is written, and of what size.
 #[derive(Clone, Debug)]
@@ -34,8 +41,10 @@ pub struct Plan {
     /// A segment is about this large at most. As much waits in memory before one is written early,
     /// and four times as much before the workers stop reading.
     pub segment_bytes_max: usize,
-    /// Workers whose records are awaited.
+    /// Workers of this process, whose records are awaited.
     pub workers: usize,
+    /// Processes, whose parts are awaited.
+    pub processes: usize,
 }
 
 /// The writer, as the workers see it.
@@ -44,6 +53,7 @@ pub struct Checkpointer {
     state: Arc<State>,
     thread: Mutex<Option<JoinHandle<()>>>,
     bytes_max: usize,
+    claim: Option<Manifest>,
 }
 
 enum Message {
@@ -51,6 +61,8 @@ enum Message {
     Fed(Box<Fed>),
     /// A worker has handed over all that was bound before this start.
     Ready,
+    /// From another process.
+    Errand(Errand),
     /// The run is over.
     Stop,
 }
@@ -62,15 +74,27 @@ struct State {
     published: AtomicU64,
     /// Everything up to here is in the last two checkpoints.
     safe: AtomicU64,
+    /// Everything up to here is in a checkpoint, if anything was read.
+    saved: AtomicU64,
+    /// A checkpoint is to be written without delay.
+    hurry: AtomicBool,
     /// How many bytes wait.
     waiting: AtomicUsize,
     written: Mutex<Option<CheckpointWritten>>,
+    /// For other processes.
+    errands: Mutex<Vec<Errand>>,
     failure: Mutex<Option<CheckpointError>>,
 }
 
+impl State {
+    fn send(&self, errand: Errand) {
+        self.errands.lock().unwrap_or_else(PoisonError::into_inner).push(errand);
+    }
+}
+
 impl Checkpointer {
-    /// Goes on behind `recovery`: claims the store for `run`, removes what no checkpoint needs, and
-    /// starts the thread that writes.
+    /// Goes on behind `recovery`, as the first process: claims the store for `run`, removes what no
+    /// checkpoint needs, and starts the thread that writes.
     ///
     /// # Errors
     /// See [`CheckpointError`].
@@ -82,35 +106,52 @@ impl Checkpointer {
         plan: Plan,
     ) -> Result<Self, CheckpointError> {
         store.check_create(run)?;
-        let before = recovery.manifest.clone();
-        let mut claim = before.clone();
-        (claim.run, claim.number) = (run.to_owned(), recovery.latest + 1);
-        publish(&store, &claim)?;
-        remove_garbage(&store, &[&before, &claim])?;
+        let sizes = (plan.processes, plan.interval, plan.segment_bytes_max);
+        let keeper = Keeper::claim(Arc::clone(&store), recovery, run, sizes)?;
+        let claim = keeper.manifest().clone();
+        let pending = Pending::new(store, names, &claim.job, run, 0);
+        Self::spawn(pending, Some(keeper), plan, Some(claim))
+    }
+
+    /// Joins in as another process, in the run that the first one has claimed the store for.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn join(
+        store: Arc<Store>,
+        claim: &Manifest,
+        process: usize,
+        names: SharedNames,
+        plan: Plan,
+    ) -> Result<Self, CheckpointError> {
+        let pending = Pending::new(store, names, &claim.job, &claim.run, process);
+        Self::spawn(pending, None, plan, None)
+    }
+
+    fn spawn(
+        pending: Pending,
+        keeper: Option<Keeper>,
+        plan: Plan,
+        claim: Option<Manifest>,
+    ) -> Result<Self, CheckpointError> {
         let state = Arc::new(State::default());
+        if let Some(claim) = &claim {
+            state.saved.store(claim.epoch, Relaxed);
+        }
         let (sender, receiver) = mpsc::channel();
         let bytes_max = plan.segment_bytes_max;
-        let writer = Writer {
-            store,
-            names,
-            positions: claim.positions(),
-            rows: recovery.rows.clone(),
-            rows_changed: false,
-            before,
-            current: claim,
-            pending: BTreeMap::new(),
-            draft: None,
-            objects: 0,
-            ready: 0,
-            last: Instant::now(),
-            plan,
-            state: Arc::clone(&state),
-        };
+        let theirs = Arc::clone(&state);
+        let writer = Writer { pending, keeper, plan, save: None, ready: 0, was_full: false, state: theirs };
         let thread = std::thread::Builder::new()
             .name("checkpoints".to_owned())
             .spawn(move || writer.run(&receiver))
             .map_err(CheckpointError::Thread)?;
-        Ok(Self { sender, state, thread: Mutex::new(Some(thread)), bytes_max })
+        Ok(Self { sender, state, thread: Mutex::new(Some(thread)), bytes_max, claim })
+    }
+
+    /// The manifest that the store was claimed with, by this process.
+    pub fn claim(&self) -> Option<&Manifest> {
+        self.claim.as_ref()
     }
 
     /// Hands over what a worker has read into an epoch, before that epoch can be published.
@@ -123,6 +164,16 @@ impl Checkpointer {
     /// A worker has handed over all that was bound before this start.
     pub fn ready(&self) {
         let _ = self.sender.send(Message::Ready);
+    }
+
+    /// What is to be carried to other processes.
+    pub fn errands(&self) -> Vec<Errand> {
+        std::mem::take(&mut self.state.errands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Brings what another process's writer has sent.
+    pub fn bring(&self, errand: Errand) {
+        let _ = self.sender.send(Message::Errand(errand));
     }
 
     /// Whether more may be read: false while what was read can't be written.
@@ -140,6 +191,12 @@ impl Checkpointer {
         self.state.safe.load(Relaxed)
     }
 
+    /// Asks for a checkpoint of what is published by now; true once it is there.
+    pub fn has_saved(&self, epoch: Epoch) -> bool {
+        self.state.hurry.store(true, Relaxed);
+        self.state.saved.load(Acquire) >= epoch
+    }
+
     /// A checkpoint that was written since this was asked last.
     pub fn written(&self) -> Option<CheckpointWritten> {
         self.state.written.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -150,7 +207,7 @@ impl Checkpointer {
         self.state.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Writes a last checkpoint of what is published, if it can, and ends.
+    /// Writes a last checkpoint of what is published, if this process can do so alone, and ends.
     pub fn stop(&self) {
         let _ = self.sender.send(Message::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -160,32 +217,16 @@ impl Checkpointer {
 }
 
 struct Writer {
-    store: Arc<Store>,
-    names: SharedNames,
+    pending: Pending,
+    /// In the first process.
+    keeper: Option<Keeper>,
     plan: Plan,
-    state: Arc<State>,
-    /// As of the last checkpoint that was begun.
-    positions: Positions,
-    rows: HeldRows,
-    rows_changed: bool,
-    /// The last two manifests.
-    before: Manifest,
-    current: Manifest,
-    /// What is in no checkpoint yet.
-    pending: BTreeMap<Epoch, Vec<Fed>>,
-    /// A checkpoint that could not be written yet.
-    draft: Option<Draft>,
-    /// Objects named by this run.
-    objects: u64,
+    /// What this process is asked to save.
+    save: Option<Save>,
     ready: usize,
-    last: Instant,
-}
-
-struct Draft {
-    objects: Vec<(String, Vec<u8>)>,
-    manifest: Manifest,
-    /// How much waits less once it is written.
-    bytes: usize,
+    /// Whether the keeper knows that much waits here.
+    was_full: bool,
+    state: Arc<State>,
 }
 
 impl Writer {
@@ -198,13 +239,15 @@ impl Writer {
             if over {
                 published = self.state.published.load(Acquire);
             }
-            if let Err(error) = self.write_if_due(published, over) {
+            if let Err(error) = self.work(published, over) {
                 if !error.may_pass() {
                     *self.state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     return;
                 }
                 tracing::warn!("{error}; trying again until it can be");
-                self.last = Instant::now();
+                if !over {
+                    std::thread::sleep(PAUSE);
+                }
             }
         }
     }
@@ -214,8 +257,9 @@ impl Writer {
         let mut message = receiver.recv_timeout(TICK);
         loop {
             match message {
-                Ok(Message::Fed(fed)) => self.pending.entry(fed.epoch).or_default().push(*fed),
+                Ok(Message::Fed(fed)) => self.pending.add(*fed),
                 Ok(Message::Ready) => self.ready += 1,
+                Ok(Message::Errand(errand)) => self.take_errand(errand),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
             }
@@ -223,186 +267,61 @@ impl Writer {
         }
     }
 
-    fn write_if_due(&mut self, published: Epoch, over: bool) -> Result<(), CheckpointError> {
-        let full = self.state.waiting.load(Relaxed) >= self.plan.segment_bytes_max;
-        let due = over || self.last.elapsed() >= self.plan.interval || (full && self.draft.is_none());
-        if self.ready < self.plan.workers || !due {
+    fn take_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Save(save) => self.save = Some(save),
+            Errand::Saved(part) => self.keeper.iter_mut().for_each(|keeper| keeper.add(part.clone())),
+            Errand::Full => self.state.hurry.store(true, Relaxed),
+        }
+    }
+
+    fn work(&mut self, published: Epoch, over: bool) -> Result<(), CheckpointError> {
+        if self.ready < self.plan.workers {
             return Ok(());
         }
-        if self.draft.is_none() {
-            self.draft = self.begin(published)?;
+        let full = self.state.waiting.load(Relaxed) >= self.plan.segment_bytes_max;
+        if full && !self.was_full && self.keeper.is_none() {
+            self.state.send(Errand::Full);
         }
-        self.last = Instant::now();
-        let Some(draft) = &self.draft else { return Ok(()) };
-        for (name, bytes) in &draft.objects {
-            // Only this run uses this name, so what is there is what is to be there.
-            self.store.create(name, bytes.clone())?;
+        self.was_full = full;
+        if let Some(keeper) = &mut self.keeper {
+            // One that is in the works must not keep the last one from being begun.
+            Self::keep(&self.state, keeper)?;
+            let at_once = over || full || self.state.hurry.load(Relaxed);
+            let alone = self.plan.processes == 1;
+            if let Some(save) = keeper.begin(published, at_once) {
+                self.state.hurry.store(false, Relaxed);
+                self.save = Some(save);
+                if !alone {
+                    self.state.send(Errand::Save(save));
+                }
+            }
         }
-        publish(&self.store, &draft.manifest)?;
-        let Some(Draft { objects, manifest, bytes }) = self.draft.take() else { return Ok(()) };
+        self.save_part()?;
+        self.keeper.as_mut().map_or(Ok(()), |keeper| Self::keep(&self.state, keeper))
+    }
+
+    fn save_part(&mut self) -> Result<(), CheckpointError> {
+        let Some(save) = self.save else { return Ok(()) };
+        let (part, bytes) = self.pending.save(save)?;
+        self.save = None;
         self.state.waiting.fetch_sub(bytes, Relaxed);
-        tracing::debug!(
-            number = manifest.number,
-            epoch = manifest.epoch,
-            segments = manifest.segments.len(),
-            bytes = objects.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(),
-            millis = self.last.elapsed().as_millis() as u64,
-            "a checkpoint was written"
-        );
-        let bytes = manifest.segments.iter().chain(&manifest.kept).map(|listed| listed.bytes).sum();
-        let written = CheckpointWritten { epoch: manifest.epoch, bytes, segments: manifest.segments.len() };
-        *self.state.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
-        let oldest = std::mem::replace(&mut self.before, std::mem::replace(&mut self.current, manifest));
-        self.state.safe.store(self.before.epoch, Relaxed);
-        self.remove(&oldest)
-    }
-
-    /// A checkpoint of everything up to `epoch`, unless the last one is.
-    fn begin(&mut self, epoch: Epoch) -> Result<Option<Draft>, CheckpointError> {
-        let rest = self.pending.split_off(&(epoch + 1));
-        let fed = std::mem::replace(&mut self.pending, rest);
-        if fed.is_empty() {
-            return Ok(None);
-        }
-        let mut draft = Draft { objects: Vec::new(), manifest: self.current.clone(), bytes: 0 };
-        let mut records = Records::default();
-        let mut kept: Option<Records> = None;
-        for Fed { ranges, records: read, rows, expired, .. } in fed.into_values().flatten() {
-            if let Some((horizon, records)) = expired {
-                // Of each worker; a later horizon says anew what is kept.
-                if horizon != std::mem::replace(&mut draft.manifest.horizon, horizon) {
-                    kept = None;
-                }
-                kept.get_or_insert_default().append(records);
-            }
-            draft.bytes += read.bytes();
-            records.append(read);
-            self.positions.extend(ranges.into_iter().map(|range| (range.place, range.to)));
-            self.rows_changed |= !rows.is_empty();
-            for RowChange { topic, partition, key, row } in rows {
-                let place = TopicPartition { topic, partition };
-                match row {
-                    Some(row) => self.rows.insert((place, key), row),
-                    None => self.rows.remove(&(place, key)),
-                };
-            }
-        }
-        let mut segment = SegmentWriter::new(&self.current.job);
-        records.write(&mut segment);
-        segment.add_texts(&self.names.take_added());
-        if !segment.is_empty() {
-            self.add_segment(&mut draft, segment, 0);
-        }
-        if let Some(kept) = kept {
-            let mut segment = SegmentWriter::new(&self.current.job);
-            kept.write(&mut segment);
-            draft.manifest.kept = (!segment.is_empty()).then(|| {
-                let (bytes, listed) = segment.finish(self.object("kept", "seg"), 0);
-                draft.objects.push((listed.name.clone(), bytes));
-                listed
-            });
-        }
-        if std::mem::take(&mut self.rows_changed) {
-            let name = self.object("lookups", "json");
-            let (bytes, listed) = write_rows(&self.rows, name);
-            draft.objects.push((listed.name.clone(), bytes));
-            draft.manifest.lookups = Some(listed);
-        }
-        draft.manifest.number += 1;
-        draft.manifest.epoch = epoch;
-        draft.manifest.set_positions(&self.positions);
-        // What can't be merged now can be later.
-        if let Err(error) = self.merge(&mut draft) {
-            tracing::warn!("segments could not be merged: {error}");
-        }
-        Ok(Some(draft))
-    }
-
-    fn object(&mut self, what: &str, kind: &str) -> String {
-        self.objects += 1;
-        format!("{what}-{}-{:08}.{kind}", self.current.run, self.objects)
-    }
-
-    fn add_segment(&mut self, draft: &mut Draft, segment: SegmentWriter, level: u8) {
-        let (bytes, listed) = segment.finish(self.object("segment", "seg"), level);
-        draft.objects.push((listed.name.clone(), bytes));
-        draft.manifest.segments.push(listed);
-    }
-
-    /// Merges segments once there are many of one level, so that their number grows with the
-    /// logarithm of their records, and each record is written as often.
-    fn merge(&mut self, draft: &mut Draft) -> Result<(), CheckpointError> {
-        let size_max = self.plan.segment_bytes_max as u64 / 2;
-        for level in 0..u8::MAX {
-            let small = |listed: &&Listed| listed.level == level && listed.bytes <= size_max;
-            let chosen: Vec<Listed> = draft.manifest.segments.iter().filter(small).cloned().collect();
-            if chosen.len() < FAN {
-                break;
-            }
-            // All is read before anything is changed: what can't be read leaves everything as it was.
-            let mut merged = vec![SegmentWriter::new(&self.current.job)];
-            for listed in &chosen {
-                let fresh = draft.objects.iter().find(|(name, _)| *name == listed.name);
-                let segment = match fresh {
-                    Some((_, bytes)) => recovery::verify(&self.store, &self.current.job, listed, bytes)?,
-                    None => recovery::open(&self.store, &self.current.job, listed)?,
-                };
-                let is_full = |last: &SegmentWriter| {
-                    last.len() as u64 + listed.bytes > 2 * size_max && !last.is_empty()
-                };
-                if merged.last().is_some_and(is_full) {
-                    merged.push(SegmentWriter::new(&self.current.job));
-                }
-                merged.iter_mut().last().into_iter().for_each(|last| last.add_segment(&segment));
-            }
-            merged.into_iter().for_each(|merged| self.add_segment(draft, merged, level + 1));
-            let merged = |name: &str| chosen.iter().any(|listed| listed.name == name);
-            draft.manifest.segments.retain(|listed| !merged(&listed.name));
-            draft.objects.retain(|(name, _)| !merged(name));
+        match &mut self.keeper {
+            Some(keeper) => keeper.add(part),
+            None => self.state.send(Errand::Saved(part)),
         }
         Ok(())
     }
 
-    /// Removes a manifest, and what only it needed.
-    fn remove(&self, oldest: &Manifest) -> Result<(), CheckpointError> {
-        let needed = |name: &&str| {
-            [&self.before, &self.current].iter().any(|kept| kept.objects().any(|kept| kept == *name))
-        };
-        self.store.remove(&manifest::name(oldest.number))?;
-        oldest.objects().filter(|name| !needed(name)).try_for_each(|name| self.store.remove(name))?;
+    fn keep(state: &State, keeper: &mut Keeper) -> Result<(), CheckpointError> {
+        if let Some(Kept { epoch, safe }) = keeper.write()? {
+            let manifest = keeper.manifest();
+            let bytes = manifest.segments.iter().chain(&manifest.kept).map(|listed| listed.bytes).sum();
+            let written = CheckpointWritten { epoch, bytes, segments: manifest.segments.len() };
+            *state.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
+            state.safe.store(safe, Relaxed);
+            state.saved.store(epoch, Release);
+        }
         Ok(())
     }
-}
-
-/// Writes a manifest, unless another run was faster.
-fn publish(store: &Store, manifest: &Manifest) -> Result<(), CheckpointError> {
-    let name = manifest::name(manifest.number);
-    let fenced = |number| CheckpointError::Fenced { place: store.place().to_owned(), number };
-    let mut gone = None;
-    if store.create(&name, manifest.bytes())? == Created::Taken {
-        match store.read(&name) {
-            // A request that seemed to fail may have been carried out.
-            Ok(found) if found == manifest.bytes() => {}
-            Ok(_) => return Err(fenced(manifest.number)),
-            Err(error @ StoreError::Missing { .. }) => gone = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    // Who took this number may have removed it since, but then has written greater ones.
-    let newest = manifest::numbers(store)?.last().copied().unwrap_or(0);
-    if newest > manifest.number {
-        Err(fenced(newest))
-    } else {
-        gone.map_or(Ok(()), |error| Err(error.into()))
-    }
-}
-
-/// Removes what none of these manifests needs: what earlier runs had begun.
-fn remove_garbage(store: &Store, kept: &[&Manifest]) -> Result<(), CheckpointError> {
-    let is_kept = |name: &str| {
-        let listed = kept.iter().flat_map(|manifest| manifest.objects()).any(|kept| kept == name);
-        listed || kept.iter().any(|kept| manifest::name(kept.number) == name)
-    };
-    store.names()?.iter().filter(|name| !is_kept(name)).try_for_each(|name| store.remove(name))?;
-    Ok(())
 }

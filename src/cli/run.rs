@@ -10,14 +10,11 @@ use crate::runtime::live::{self, Options};
 /// Runs live until it is told to end.
 pub fn run(args: &args::Run) -> anyhow::Result<()> {
     let config = Config::load(Some(&args.config))?;
-    let workers = workers(args.workers, &config);
-    let is_alone = args.processes.cluster(workers, &config)?.is_alone();
-    anyhow::ensure!(is_alone, "a live run works in one process as yet; leave out --hosts and --processes");
     let options = Options {
         job: args.job.clone(),
         state: args.state.clone(),
         from_archive: args.from_archive.clone(),
-        workers,
+        cluster: args.processes.cluster(workers(args.workers, &config), &config)?,
         epoch: Duration::from_millis(args.epoch_ms),
         until_idle: args.until_idle_ms.map(Duration::from_millis),
         stop: stop_on_signal(&args.processes)?,

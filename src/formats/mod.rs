@@ -85,7 +85,7 @@ pub struct Batch {
 pub struct Mark([usize; 4]);
 
 /// A message of a lookup topic: what is in force under its key from there on.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RowChange {
     /// The topic.
     pub topic: Arc<str>,

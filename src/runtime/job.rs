@@ -127,14 +127,14 @@ impl Job {
         Self { traces: None, ..Self::build(worker, lookups, None) }
     }
 
-    /// As [`Job::new`], with the means to let records expire.
-    pub fn with_expiry(worker: &mut Worker, lookups: &[LookupRow]) -> Self {
-        Self::build(worker, lookups, None)
-    }
-
     /// As [`Job::new`], where workers may be of several processes.
     pub fn among(worker: &mut Worker, lookups: &[LookupRow], neighbours: &Neighbours) -> Self {
         Self { traces: None, ..Self::build(worker, lookups, Some(neighbours)) }
+    }
+
+    /// The same, without lookups and with the means to let records expire.
+    pub fn live(worker: &mut Worker, neighbours: &Neighbours) -> Self {
+        Self::build(worker, &[], Some(neighbours))
     }
 
     fn build(worker: &mut Worker, lookups: &[LookupRow], neighbours: Option<&Neighbours>) -> Self {
@@ -230,7 +230,7 @@ impl Job {
         self.inputs.lookups.update(row, diff);
     }
 
-    /// The inputs, what they hold, and the tables; with [`Job::with_expiry`] only.
+    /// The inputs, what they hold, and the tables; of a [`Job::live`] only.
     pub fn held(&mut self) -> Option<(&mut Inputs, &mut Traces, &mut Outputs)> {
         Some((&mut self.inputs, self.traces.as_mut()?, &mut self.outputs))
     }

@@ -28,7 +28,7 @@ enum Victim {
     ClickHouse,
 }
 
-fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
+pub fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     match env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} can't be read")),
         Err(_) => default,
@@ -46,7 +46,7 @@ fn victims(dice: &mut StdRng) -> Vec<Victim> {
 }
 
 /// Generates traffic and computes its tables from the files.
-fn traffic(root: &Path, seed: u64) -> (PathBuf, PathBuf) {
+pub fn traffic(root: &Path, seed: u64) -> (PathBuf, PathBuf) {
     let (feeds, tables) = (root.join("feeds"), root.join("tables"));
     let run = |command: &mut Command| {
         let done = command.output().expect("the program starts");
@@ -69,7 +69,7 @@ fn traffic(root: &Path, seed: u64) -> (PathBuf, PathBuf) {
 }
 
 /// Reads the views again and again; returns how often it could.
-fn watch(stage: &Stage, over: &AtomicBool) -> u64 {
+pub fn watch(stage: &Stage, over: &AtomicBool) -> u64 {
     let clickhouse = ClickHouse::new(stage.clickhouse.clone()).expect("set up without a server");
     let sql = "SELECT sum(bids), sum(impressions) FROM performance_minute_live";
     let (mut reads, mut before) = (0, (0, 0));
@@ -102,7 +102,22 @@ fn await_insert(stage: &Stage) -> bool {
     false
 }
 
-struct End<'a>(&'a AtomicBool);
+/// Every table, the one that counts duplicates included.
+pub fn check(stage: &Stage, tables: &Path) {
+    for (table, keys) in [
+        ("performance_minute", 2),
+        ("performance_hour", 6),
+        ("attribution_hour", 3),
+        ("reach_day", 2),
+        ("supply_hour", 4),
+        ("conversion_paths", 2),
+        ("quality_minute", 2),
+    ] {
+        stage.check(tables, table, keys);
+    }
+}
+
+pub struct End<'a>(pub &'a AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
@@ -160,17 +175,7 @@ fn whoever_is_killed_nothing_is_lost_and_nothing_counted_twice() {
         drop(end);
         watching.join().expect("what was read was right")
     });
-    for (table, keys) in [
-        ("performance_minute", 2),
-        ("performance_hour", 6),
-        ("attribution_hour", 3),
-        ("reach_day", 2),
-        ("supply_hour", 4),
-        ("conversion_paths", 2),
-        ("quality_minute", 2),
-    ] {
-        stage.check(&tables, table, keys);
-    }
+    check(stage, &tables);
     assert!(reads > 0, "the views were read");
     let bids = stage.produced.bids.load(Ordering::SeqCst);
     services::tell(&format!(

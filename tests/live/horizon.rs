@@ -86,10 +86,15 @@ fn what_has_expired_is_missed_by_no_number_and_what_is_too_late_changes_none() {
     stage.put_row("attribution_rules", "all", Some(",6h,1h,,"));
     stage.produce_campaigns(&feeds.path().join("campaigns.csv"));
 
-    // 1. Four days, with a start after each piece of them; the last one is killed.
+    // 1. Four days, with a start after each piece of them, some as several processes; the last one is
+    // killed.
     for piece in 0..PIECES - 1 {
         stage.produce_piece(piece, PIECES, Duration::ZERO);
-        stage.run_until_idle_with(1 + piece % 3);
+        match piece {
+            1 => stage.run_cluster_until_idle(2, 1),
+            3 => stage.run_cluster_until_idle(2, 2),
+            _ => stage.run_until_idle_with(1 + piece % 3),
+        }
     }
     let mut job = stage.start(&[]);
     stage.produce_piece(PIECES - 1, PIECES, Duration::ZERO);

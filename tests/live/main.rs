@@ -3,6 +3,7 @@
 mod archive;
 mod broker;
 mod clickhouse;
+mod cluster;
 mod crash;
 mod demo;
 mod golden;

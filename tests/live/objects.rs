@@ -101,7 +101,8 @@ fn fed(epoch: u64) -> Fed {
 
 fn start(store: &Arc<Store>, run: &str) -> Checkpointer {
     let recovery = Recovery::find(store, "test", run).expect("a checkpoint");
-    let plan = Plan { interval: Duration::from_millis(1), segment_bytes_max: 1 << 16, workers: 1 };
+    let (interval, segment_bytes_max) = (Duration::from_millis(1), 1 << 16);
+    let plan = Plan { interval, segment_bytes_max, workers: 1, processes: 1 };
     let names = Arc::new(Names::recording());
     let started = Checkpointer::start(Arc::clone(store), &recovery, run, names, plan).expect("starts");
     started.ready();

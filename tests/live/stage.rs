@@ -1,6 +1,8 @@
 //! A live run's surroundings: topics and a database of its own, the messages of some feed files,
 //! and the tables that these must give.
 
+#[path = "jobs.rs"]
+mod jobs;
 #[path = "messages.rs"]
 mod messages;
 #[path = "retention.rs"]
@@ -9,7 +11,6 @@ mod retention;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message as _};
 use tempfile::TempDir;
 
+pub use jobs::Job;
 use messages::bid_requests;
 
 const TOPICS: [(&str, i32); 9] = [
@@ -65,33 +67,6 @@ const QUICK: (u64, u64) = (50, 200);
 pub struct Produced {
     pub bids: AtomicI64,
     pub impressions: AtomicI64,
-}
-
-/// A running job, which ends with this value.
-pub struct Job(Child);
-
-impl Job {
-    /// Ends it with SIGKILL.
-    pub fn kill(&mut self) {
-        self.0.kill().expect("it runs");
-        self.0.wait().expect("it ends");
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.0.try_wait().expect("a child").is_none()
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 pub struct Stage {
@@ -356,38 +331,6 @@ impl Stage {
             }
         }
         keys
-    }
-
-    /// Runs the program in the stage's directory.
-    pub fn program(&self, arguments: &[&str]) -> Output {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_advertisex"));
-        program.args(arguments).current_dir(self.root.path()).output().expect("the program starts")
-    }
-
-    /// Starts the job.
-    pub fn start(&self, more: &[&str]) -> Job {
-        let workers: &[&str] = if more.contains(&"--workers") { &[] } else { &["--workers", "2"] };
-        let job = Command::new(env!("CARGO_BIN_EXE_advertisex"))
-            .args(["run", "--config", "live.toml"])
-            .args(workers)
-            .args(["--epoch-ms", &self.pace.0.to_string()])
-            .args(more)
-            .env("ADVERTISEX_LOG", "warn")
-            .current_dir(self.root.path())
-            .spawn();
-        Job(job.expect("the program starts"))
-    }
-
-    /// Runs the job until all that was produced is published.
-    pub fn run_until_idle(&self) {
-        self.run_until_idle_with(2);
-    }
-
-    /// The same with so many workers.
-    pub fn run_until_idle_with(&self, workers: usize) {
-        let workers = workers.to_string();
-        let done = self.start(&["--workers", &workers, "--until-idle-ms", "1500"]).0.wait().expect("it ends");
-        assert!(done.success(), "{done}");
     }
 
     /// Compares a table in ClickHouse with a file of what it should hold; `keys` columns order it.

@@ -92,6 +92,12 @@ impl Outputs {
         !self.probe.less_equal(&epoch)
     }
 
+    /// The last epoch up to and including which every table is complete.
+    pub fn complete(&self) -> Epoch {
+        let open = self.probe.with_frontier(|frontier| frontier.iter().min().copied());
+        open.map_or(Epoch::MAX, |open| open.saturating_sub(1))
+    }
+
     /// Gives up the means to read the tables as of epochs before `epoch`, so that their state
     /// can shrink. Until it is called, every past state of every table is kept.
     pub fn compact_to(&mut self, epoch: Epoch) {

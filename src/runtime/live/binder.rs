@@ -1,48 +1,45 @@
-//! Which epoch a worker reads into, and what each epoch was made of.
+//! Which epoch the workers of a process read into, and what each epoch was made of.
 //!
 //! ```text
-//!   worker 0   ── epoch 100 ──┤├─ epoch 1100 ──┤├─ …      an epoch is opened by the first worker
-//!   worker 1   ─── epoch 100 ───┤├─ epoch 1100 ──┤        that is done with the one before
-//!                               └─ closed by all: bound, on disk, may be published
+//!   worker 0   ── epoch 100 ──┤├─ epoch 1100 ──┤├─ …      the first process says which epoch it is
+//!   worker 1   ─── epoch 100 ───┤├─ epoch 1100 ──┤
+//!                               └─ closed by all: the first process is told, and binds it
 //! ```
 //!
-//! Workers don't wait for each other: the one that is ahead reads into the next epoch already.
-//! An epoch in which no worker read anything needs no record.
+//! Workers don't wait for each other: the one that is ahead reads into the next epoch already. One
+//! that was busy for longer passes epochs over.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dataflows::model::horizon::Horizon;
-use dataflows::model::lookups::{LookupRow, Lookups};
-use dataflows::model::time::{Epoch, EventTime};
-use dataflows::rules::horizon::{Decider, Seen, Terms};
+use dataflows::model::lookups::LookupRow;
+use dataflows::model::time::Epoch;
+use dataflows::rules::horizon::Seen;
 
-use super::boundaries::Boundaries;
-use crate::bindings::{Binding, Bindings, BindingsError, Range, TopicPartition};
+use super::wire::{Closed, Opened};
+use crate::bindings::{Binding, Range, TopicPartition};
 
 /// The epochs of one process.
+#[derive(Debug)]
 pub struct Binder {
+    /// The epoch to read into.
+    current: AtomicU64,
     state: Mutex<State>,
-    workers: usize,
-    /// Milliseconds from one epoch to the next, at least.
-    interval: u64,
 }
 
+#[derive(Debug)]
 struct State {
-    log: Bindings,
-    /// Epochs that some worker has not closed yet, and behind them the one that is open.
-    open: VecDeque<Open>,
-    /// All epochs up to this one are bound.
-    bound: Epoch,
-    /// The last of them into which anything was read.
-    last: Epoch,
-    /// The first epoch of this start.
-    first: Epoch,
-    decider: Decider<TopicPartition>,
-    /// The rows that say how far numbers look back.
-    rules: Lookups,
-    boundaries: Boundaries,
+    workers: Vec<Progress>,
+    /// What was read into epochs that were not told yet.
+    read: BTreeMap<Epoch, Vec<Range>>,
+    told: Closed,
+    /// The first epoch of each horizon that some worker may still come to.
+    horizons: Vec<Opened>,
+    seen: BTreeMap<TopicPartition, Seen>,
+    rules: Vec<(LookupRow, isize)>,
 }
 
 /// What a worker tells when it closes an epoch.
@@ -52,161 +49,164 @@ pub struct Closing {
     pub ranges: Vec<Range>,
     /// How far its partitions are.
     pub seen: Vec<(TopicPartition, Seen)>,
-    /// Changes of rules that say how far numbers look back.
+    /// Changes of the rules that say how far numbers look back.
     pub rules: Vec<(LookupRow, isize)>,
+    /// It will read nothing into any other epoch.
+    pub drained: bool,
 }
 
-/// Where a run goes on.
-pub struct Past<'a> {
-    /// Everything up to here is published.
-    pub published: Epoch,
-    /// The horizon of the checkpoint.
-    pub horizon: Horizon,
-    /// What was bound since the checkpoint.
-    pub history: &'a [Binding],
-}
-
-/// An epoch to read into.
-#[derive(Copy, Clone, Debug)]
-pub struct Opened {
-    /// Its number.
-    pub epoch: Epoch,
-    /// What is frozen in it: decided once, when the first worker opens it.
-    pub horizon: Horizon,
-}
-
-struct Open {
-    opened: Opened,
-    closed_by: usize,
-    ranges: Vec<Range>,
-}
-
-impl Open {
-    fn new(opened: Opened) -> Self {
-        Self { opened, closed_by: 0, ranges: Vec::new() }
-    }
+#[derive(Clone, Debug)]
+struct Progress {
+    /// What the worker reads into.
+    epoch: Epoch,
+    drained: bool,
 }
 
 impl Binder {
-    /// Goes on behind what `log` has bound, and behind `after`. Returns also the first epoch, which
-    /// all workers read into.
-    pub fn new(
-        log: Bindings,
-        after: Past<'_>,
-        workers: usize,
-        interval: u64,
-        terms: Terms,
-    ) -> (Self, Opened) {
-        let bound = log.last_epoch().unwrap_or(0).max(after.published);
-        let past = after.history.partition_point(|binding| binding.epoch <= after.published);
-        let horizon = past.checked_sub(1).map_or(after.horizon, |last| after.history[last].horizon);
-        let mut boundaries = Boundaries::new(horizon);
-        after.history[past..].iter().for_each(|binding| boundaries.note(binding.epoch, binding.horizon));
-        let horizon = after.history.last().map_or(after.horizon, |last| last.horizon);
-        let first = Opened { epoch: next_epoch(bound), horizon };
+    /// So many workers, all of which start with `first`.
+    pub fn new(first: Opened, workers: usize) -> Self {
+        let workers = vec![Progress { epoch: first.epoch, drained: false }; workers];
         let state = State {
-            log,
-            open: VecDeque::from([Open::new(first)]),
-            bound,
-            last: 0,
-            first: first.epoch,
-            decider: Decider::new(terms, horizon),
-            rules: Lookups::default(),
-            boundaries,
+            workers,
+            read: BTreeMap::new(),
+            told: Closed::default(),
+            horizons: vec![first],
+            seen: BTreeMap::new(),
+            rules: Vec::new(),
         };
-        (Self { state: Mutex::new(state), workers, interval }, first)
+        Self { current: AtomicU64::new(first.epoch), state: Mutex::new(state) }
     }
 
-    /// How far an emission goes that begins behind `published` and could go up to `complete`, and
-    /// what is frozen in it.
-    pub fn emission(&self, published: Epoch, complete: Epoch) -> (Epoch, Horizon) {
+    /// Says which epoch to read into from now on.
+    pub fn go_on_to(&self, opened: Opened) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let complete = complete.min(state.bound);
-        state.boundaries.emission(published, complete)
+        if state.horizons.last().is_none_or(|last| last.horizon != opened.horizon) {
+            state.horizons.push(opened);
+        }
+        self.current.fetch_max(opened.epoch, Relaxed);
     }
 
-    /// Whether a worker that reads into `epoch` should go on to the next by now.
-    pub fn is_due(&self, epoch: Epoch) -> bool {
-        let now = now_millis();
-        // A clock that was set back does not stop the run: the others' epochs are followed.
-        now >= epoch.saturating_add(self.interval) || now < epoch || self.newest() > epoch
-    }
-
-    fn newest(&self) -> Epoch {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open.back().map_or(0, |open| open.opened.epoch)
+    /// The epoch to read into.
+    pub fn current(&self) -> Epoch {
+        self.current.load(Relaxed)
     }
 
     /// Says what a worker has read into `epoch`, of which it reads no more; returns the next epoch.
-    /// When this was the last worker to close the epoch, its binding is on disk on return.
-    ///
-    /// # Errors
-    /// The log can't be written.
-    pub fn close(&self, epoch: Epoch, closing: Closing) -> Result<Opened, BindingsError> {
-        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = &mut *guard;
-        let Closing { ranges, seen, rules } = closing;
-        seen.into_iter().for_each(|(place, seen)| state.decider.observe(place, seen));
-        if !rules.is_empty() {
-            rules.into_iter().for_each(|(row, diff)| state.rules.update(row, diff));
-            state.decider.set_windows(state.rules.windows());
+    /// One in which a horizon takes effect is not passed over: what expires in it does so on all
+    /// workers alike.
+    pub fn close(&self, worker: usize, epoch: Epoch, closing: Closing) -> Opened {
+        let Closing { ranges, seen, rules, drained } = closing;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current().max(epoch + 1);
+        let change = state.horizons.iter().find(|change| change.epoch > epoch).map(|change| change.epoch);
+        let next = change.map_or(current, |change| change.min(current));
+        if !ranges.is_empty() {
+            state.read.entry(epoch).or_default().extend(ranges);
         }
-        let at = state.open.iter().position(|open| open.opened.epoch == epoch).unwrap_or(0);
-        if at + 1 == state.open.len() {
-            let next = next_epoch(epoch);
-            // Before all workers have closed an epoch, there are partitions that nobody spoke of.
-            let heard = state.bound >= state.first;
-            let horizon = if heard { state.decider.decide(next) } else { state.decider.horizon() };
-            state.boundaries.note(next, horizon);
-            state.open.push_back(Open::new(Opened { epoch: next, horizon }));
+        state.seen.extend(seen);
+        state.rules.extend(rules);
+        state.workers[worker] = Progress { epoch: next, drained };
+        Opened { epoch: next, horizon: state.horizon(next) }
+    }
+
+    /// What was closed by all workers and not told yet.
+    pub fn closed(&self) -> Option<Closed> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.workers.iter().map(|worker| worker.epoch).min().unwrap_or_default();
+        let drained = state.workers.iter().all(|worker| worker.drained);
+        if (before, drained) == (state.told.before, state.told.drained) {
+            return None;
         }
-        let next = state.open[at + 1].opened;
-        let open = &mut state.open[at];
-        open.ranges.extend(ranges);
-        open.closed_by += 1;
-        while let Some(open) = state.open.pop_front_if(|open| open.closed_by == self.workers) {
-            let Open { opened: Opened { epoch, horizon }, ranges, .. } = open;
-            let moved = horizon != state.log.horizon();
-            if !ranges.is_empty() {
-                state.last = epoch;
-            }
-            if moved || !ranges.is_empty() {
-                state.log.append(&Binding { epoch, ranges, horizon })?;
-            }
-            state.bound = epoch;
+        let later = state.read.split_off(&before);
+        let closed = std::mem::replace(&mut state.read, later).into_iter();
+        let bind = |(epoch, ranges)| Binding { epoch, ranges, horizon: state.horizon(epoch) };
+        let bindings = closed.map(bind).collect();
+        while state.horizons.get(1).is_some_and(|change| change.epoch <= before) {
+            state.horizons.remove(0);
         }
-        Ok(next)
-    }
-
-    /// The watermark, if there is one, and what was decided last.
-    pub fn horizon(&self) -> (Option<EventTime>, Horizon) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.decider.watermark(), state.decider.horizon())
-    }
-
-    /// Forgets what was bound up to `epoch`, which a checkpoint holds.
-    ///
-    /// # Errors
-    /// The log can't be written anew.
-    pub fn forget(&self, epoch: Epoch) -> Result<(), BindingsError> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).log.forget(epoch)
-    }
-
-    /// The last epoch of this start into which anything was read, of those bound; 0: none.
-    pub fn last_bound(&self) -> Epoch {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last
-    }
-
-    /// All epochs up to this one are bound, so they may be published.
-    pub fn bound(&self) -> Epoch {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).bound
+        let (seen, rules) = (std::mem::take(&mut state.seen), std::mem::take(&mut state.rules));
+        state.told = Closed { before, drained, ..Closed::default() };
+        Some(Closed { before, bindings, seen: seen.into_iter().collect(), rules, drained })
     }
 }
 
-fn next_epoch(after: Epoch) -> Epoch {
-    now_millis().max(after + 1)
+impl State {
+    fn horizon(&self, epoch: Epoch) -> Horizon {
+        let change = self.horizons.iter().rfind(|change| change.epoch <= epoch);
+        change.map_or_else(Horizon::default, |change| change.horizon)
+    }
 }
 
-fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+#[cfg(test)]
+mod tests {
+    use dataflows::model::time::EventTime;
+
+    use super::*;
+
+    fn range(partition: i32) -> Range {
+        Range { place: TopicPartition { topic: "t".into(), partition }, from: 0, to: 1 }
+    }
+
+    fn opened(epoch: Epoch, hours: i64) -> Opened {
+        let freeze = EventTime::from_millis(hours * 3_600_000).expect("in range");
+        Opened { epoch, horizon: Horizon { freeze, ..Horizon::default() } }
+    }
+
+    fn close(binder: &Binder, worker: usize, epoch: Epoch, drained: bool) -> Opened {
+        let ranges = vec![range(worker as i32)];
+        binder.close(worker, epoch, Closing { ranges, drained, ..Closing::default() })
+    }
+
+    #[test]
+    fn an_epoch_is_closed_once_no_worker_reads_into_it() {
+        let binder = Binder::new(opened(100, 0), 2);
+        assert_eq!(binder.closed().map(|closed| closed.before), Some(100));
+        binder.go_on_to(opened(300, 0));
+        assert_eq!(close(&binder, 0, 100, false).epoch, 300);
+        assert_eq!(binder.closed(), None);
+        binder.go_on_to(opened(400, 0));
+        assert_eq!(close(&binder, 0, 300, false).epoch, 400);
+        // The other one was busy meanwhile, and passes over 300.
+        assert_eq!(close(&binder, 1, 100, false).epoch, 400);
+        let closed = binder.closed().expect("both");
+        let expected = [(100, vec![range(0), range(1)]), (300, vec![range(0)])];
+        assert_eq!((closed.before, closed.drained), (400, false));
+        let horizon = Horizon::default();
+        assert_eq!(closed.bindings, expected.map(|(epoch, ranges)| Binding { epoch, ranges, horizon }));
+        assert_eq!(binder.closed(), None);
+    }
+
+    #[test]
+    fn no_worker_passes_over_an_epoch_in_which_a_horizon_takes_effect() {
+        let binder = Binder::new(opened(100, 1), 2);
+        binder.go_on_to(opened(200, 1));
+        assert_eq!(close(&binder, 0, 100, false), opened(200, 1));
+        for (epoch, hours) in [(300, 2), (400, 2), (500, 3), (600, 3)] {
+            binder.go_on_to(opened(epoch, hours));
+        }
+        assert_eq!(close(&binder, 1, 100, false), opened(300, 2));
+        assert_eq!(close(&binder, 1, 300, false), opened(500, 3));
+        assert_eq!(close(&binder, 1, 500, false), opened(600, 3));
+        assert_eq!(close(&binder, 0, 200, false), opened(300, 2));
+        assert_eq!(close(&binder, 0, 300, false), opened(500, 3));
+        let closed = binder.closed().expect("some");
+        let horizons: Vec<_> = closed
+            .bindings
+            .iter()
+            .map(|binding| opened(binding.epoch, 0).epoch)
+            .zip(closed.bindings.iter().map(|binding| binding.horizon))
+            .collect();
+        let expected = [(100, 1), (200, 1), (300, 2)];
+        assert_eq!(horizons, expected.map(|(epoch, hours)| (epoch, opened(epoch, hours).horizon)));
+    }
+
+    #[test]
+    fn a_process_is_drained_once_all_workers_are() {
+        let binder = Binder::new(opened(1, 0), 2);
+        binder.go_on_to(opened(2, 0));
+        close(&binder, 0, 1, true);
+        assert!(binder.closed().is_some_and(|closed| !closed.drained));
+        close(&binder, 1, 1, true);
+        assert_eq!(binder.closed().map(|closed| (closed.before, closed.drained)), Some((2, true)));
+    }
 }

@@ -28,6 +28,11 @@ impl Boundaries {
         }
     }
 
+    /// The horizon of an epoch; those asked for come in order.
+    pub fn at(&mut self, epoch: Epoch) -> Horizon {
+        self.emission(epoch.saturating_sub(1), epoch).1
+    }
+
     /// How far an emission goes that begins behind `published` and could go up to `complete`, and
     /// the horizon in it.
     pub fn emission(&mut self, published: Epoch, complete: Epoch) -> (Epoch, Horizon) {

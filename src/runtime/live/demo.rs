@@ -15,6 +15,7 @@ use super::{LiveError, Options, run};
 use crate::config::{Config, KafkaConfig, LookupTopic};
 use crate::formats::lookup::{RowFormat, Table};
 use crate::generate::{self, GenerateError, Plan, campaigns_csv};
+use crate::runtime::cluster::Cluster;
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError};
 use crate::sinks::topic::{Topic, TopicError, create_topics, delete_topics};
 
@@ -213,7 +214,7 @@ fn play(
         job: JOB.to_owned(),
         state: demo.state.clone(),
         from_archive: None,
-        workers: demo.workers,
+        cluster: Cluster::alone(demo.workers),
         epoch: EPOCH,
         until_idle: None,
         stop: Arc::new(AtomicBool::new(false)),

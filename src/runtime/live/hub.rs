@@ -1,11 +1,12 @@
 //! Where the workers' changes come together to be published.
 //!
-//! The first worker says up to which epoch the next batch goes; every worker, once it has
+//! The first process says up to which epoch the next batch goes; every worker, once it has
 //! completed that epoch, brings its changes, and the last one to do so hands the batch over.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dataflows::model::time::{Epoch, EventTime};
+use serde::{Deserialize, Serialize};
 
 use crate::sinks::clickhouse::{Epochs, Publisher, Refused, Upserts};
 use crate::sinks::rejects_topic;
@@ -27,12 +28,14 @@ struct State {
     batch: Option<Upserts>,
     /// How many of its rejects were sent to their topic.
     sent: usize,
-    /// Everything up to here was handed over.
+    /// Everything up to here was brought.
     last: Epoch,
+    /// Everything up to here was handed over.
+    handed: Epoch,
 }
 
 /// What is to be brought.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, Serialize, Deserialize)]
 pub struct Wanted {
     /// The changes of these epochs.
     pub epochs: Epochs,
@@ -43,18 +46,20 @@ pub struct Wanted {
 impl Hub {
     /// A hub behind which everything up to `published` is published already.
     pub fn new(publisher: Publisher, rejects: Option<Topic>, published: Epoch, workers: usize) -> Self {
-        let state = State { wanted: None, brought: 0, batch: None, sent: 0, last: published };
+        let state =
+            State { wanted: None, brought: 0, batch: None, sent: 0, last: published, handed: published };
         Self { state: Mutex::new(state), publisher, rejects, workers }
     }
 
-    /// Asks for the changes up to an epoch, unless earlier ones are still awaited. `upto` says which
-    /// one, behind the last that was handed over, and what is frozen until then.
-    pub fn want(&self, upto: impl FnOnce(Epoch) -> (Epoch, EventTime)) {
-        let mut state = self.state();
-        if state.wanted.is_none() && state.batch.is_none() {
-            let (first, (last, freeze)) = (state.last + 1, upto(state.last));
-            state.wanted = (last >= first).then_some(Wanted { epochs: Epochs { first, last }, freeze });
-        }
+    /// Asks for the changes of these epochs, which follow those that were asked for last and were
+    /// handed over.
+    pub fn want(&self, wanted: Wanted) {
+        self.state().wanted = Some(wanted);
+    }
+
+    /// Everything up to this epoch was handed over.
+    pub fn handed(&self) -> Epoch {
+        self.state().handed
     }
 
     /// The changes that are asked for.
@@ -88,7 +93,7 @@ impl Hub {
         }
         if let Some(batch) = state.batch.take() {
             match self.publisher.offer(batch) {
-                Ok(()) => state.sent = 0,
+                Ok(()) => (state.sent, state.handed) = (0, state.last),
                 Err(Refused::Full(batch) | Refused::Ended(batch)) => state.batch = Some(*batch),
             }
         }

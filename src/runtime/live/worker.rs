@@ -1,7 +1,7 @@
 //! One worker of the live run: reads its partitions, epoch by epoch, and brings what changed.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataflows::model::horizon::Gate;
@@ -11,17 +11,20 @@ use dataflows::rules::horizon::Seen;
 use timely::worker::Worker;
 
 use super::archiving::Archiving;
-use super::binder::{Closing, Opened};
+use super::binder::Closing;
+use super::clerk::Clerk;
 use super::expiring::{Expired, Expiring};
 use super::following::Following;
 use super::gauges::Gauges;
 use super::hub::Wanted;
-use super::{LiveError, Shared};
+use super::wire::{Opened, Opening};
+use super::{LiveError, Process, Shared};
 use crate::bindings::{Binding, Range, TopicPartition};
-use crate::checkpoint::{Fed, Records, RejectCount};
+use crate::checkpoint::{CheckpointError, Fed, Records, RejectCount};
 use crate::formats::dimension::DimensionChange;
 use crate::formats::{Batch, RowChange};
 use crate::runtime::job::Job;
+use crate::runtime::telling::Neighbours;
 use crate::sinks::clickhouse::{Reject, Upserts};
 use crate::sinks::tables::QualityMinute;
 use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
@@ -30,11 +33,17 @@ use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
 const BUDGET: Budget = Budget { messages: 8192, bytes: 4 << 20, wait: Duration::from_millis(2) };
 /// How long the dataflow is waited for when there is nothing to read.
 const PARK: Duration = Duration::from_millis(1);
+/// The same at the start.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// Epochs that are read before the first of them is worked off.
 const EPOCHS_AHEAD: usize = 8;
 
 pub(super) struct LiveWorker<'a> {
+    process: &'a Process,
     shared: &'a Shared,
+    /// In the first worker of a process.
+    clerk: Option<&'a mut Clerk>,
+    /// Among the workers of this process.
     index: usize,
     source: KafkaSource,
     job: Job,
@@ -59,26 +68,42 @@ pub(super) struct LiveWorker<'a> {
     dimensions: Vec<(Epoch, DimensionChange)>,
     /// Everything up to here was brought.
     brought: Epoch,
-    emitted: Instant,
+    /// Nothing is read any more.
+    drained: bool,
 }
 
 impl<'a> LiveWorker<'a> {
-    pub(super) fn open(worker: &mut Worker, shared: &'a Shared) -> Result<Self, LiveError> {
+    pub(super) fn open(
+        worker: &mut Worker,
+        process: &'a Arc<Process>,
+        shared: &'a Shared,
+        clerk: Option<&'a mut Clerk>,
+    ) -> Result<Self, LiveError> {
         let share = Share { worker: worker.index(), workers: worker.peers() };
         let registry = shared.registry.as_ref();
-        let source = KafkaSource::open(&shared.kafka, share, &shared.positions, &shared.names, registry)?;
-        let mut job = Job::with_expiry(worker, &[]);
+        let source = KafkaSource::open(&process.kafka, share, &shared.positions, &shared.names, registry)?;
+        let theirs = Arc::downgrade(process);
+        let collided = move |collision| {
+            if let Some(process) = theirs.upgrade() {
+                process.fail(CheckpointError::from(collision).into());
+            }
+        };
+        let (names, workers) = (Arc::clone(&shared.names), process.options.cluster.workers());
+        let neighbours = Neighbours { names, workers, collided: Arc::new(collided) };
+        let mut job = Job::live(worker, &neighbours);
         let following = Following::new(worker, job.outputs());
         let mut batch = Batch::default();
         let archiving = Archiving::new(shared.archiver.as_ref(), &mut batch);
         Ok(Self {
+            process,
             shared,
-            index: worker.index(),
+            clerk,
+            index: worker.index() % workers,
             source,
             job,
             following,
             expiring: Expiring::default(),
-            gauges: Gauges::new(&shared.telemetry, worker.index()),
+            gauges: Gauges::new(&process.telemetry, worker.index()),
             expired: None,
             batch,
             ranges: BTreeMap::new(),
@@ -89,14 +114,14 @@ impl<'a> LiveWorker<'a> {
             unfinished: Vec::new(),
             rejects: Vec::new(),
             dimensions: Vec::new(),
-            brought: shared.published,
-            emitted: Instant::now(),
+            brought: shared.opening.published,
+            drained: false,
         })
     }
 
     pub(super) fn run(mut self, worker: &mut Worker) -> Result<(), LiveError> {
         self.recover(worker)?;
-        while !self.shared.is_over() {
+        while !self.process.is_over() {
             let moved = self.read()? || self.expiring.is_busy();
             self.expire();
             self.end_epoch()?;
@@ -109,47 +134,56 @@ impl<'a> LiveWorker<'a> {
                 worker.step_or_park(Some(PARK));
             }
             self.bring()?;
+            self.attend()?;
             self.gauges.look(&mut self.job);
         }
         Ok(())
     }
 
-    /// Reads what was read before: the checkpoint and all that is published, then the rest, epoch by
-    /// epoch as it was bound.
+    /// Speaks for the process, if that is this worker's to do.
+    fn attend(&mut self) -> Result<(), LiveError> {
+        let Some(clerk) = &mut self.clerk else { return Ok(()) };
+        clerk.attend(self.process, self.shared, self.job.outputs().complete())
+    }
+
+    /// Reads what was read before: the checkpoint and all that is published at once, the rest epoch
+    /// by epoch, as it was bound.
     fn recover(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
         let shared = self.shared;
-        let checkpoint = shared.recovery.manifest.epoch;
-        if checkpoint > shared.published {
+        let Opening { claim, history, published, first, .. } = &shared.opening;
+        if claim.epoch > *published {
             // It came from an archive: all of it is a change, of that epoch.
-            self.job.advance_to(checkpoint);
+            self.job.advance_to(claim.epoch);
         }
         self.load(worker)?;
         self.archive_missed()?;
-        let published = shared.history.partition_point(|binding| binding.epoch <= shared.published);
-        let (past, rest) = shared.history.split_at(published);
+        let (past, rest) = history.split_at(history.partition_point(|binding| binding.epoch <= *published));
         // What is published is as one epoch, but for what expired meanwhile.
         for bindings in past.chunk_by(|a, b| a.horizon == b.horizon) {
-            self.begin_again(worker, &bindings[0]);
+            self.begin_again(worker, &bindings[0])?;
             for binding in bindings {
                 self.read_again(worker, binding)?;
             }
-            let last = bindings.last().map_or(shared.published, |binding| binding.epoch);
+            let last = bindings.last().map_or(*published, |binding| binding.epoch);
             self.hand_on(last, joined(bindings));
         }
-        let first = rest.first().map_or(shared.first.epoch, |binding| binding.epoch);
-        self.job.advance_to(first);
-        self.job.catch_up(worker, || shared.is_over());
+        self.job.advance_to(rest.first().map_or(*first, |binding| binding.epoch));
+        let last = self.job.epoch() - 1;
+        while !self.job.outputs().is_complete(last) && !self.process.is_over() {
+            worker.step_or_park(Some(PATIENCE));
+            self.attend()?;
+        }
         // What the tables hold is published: only what changes from here on is of interest.
-        self.following.skip(shared.published);
+        self.following.skip(*published);
         self.rejects.clear();
         self.dimensions.clear();
         for binding in rest {
-            self.begin_again(worker, binding);
+            self.begin_again(worker, binding)?;
             self.read_again(worker, binding)?;
             self.hand_on(binding.epoch, binding.ranges.clone());
             self.unfinished.push(binding.epoch);
         }
-        self.begin(shared.first);
+        self.begin(shared.opening.opened());
         shared.checkpointer.ready();
         self.archiving.ready();
         Ok(())
@@ -163,13 +197,15 @@ impl<'a> LiveWorker<'a> {
     }
 
     /// Starts to read into an epoch that was read before; what expired in it does so first.
-    fn begin_again(&mut self, worker: &mut Worker, binding: &Binding) {
+    fn begin_again(&mut self, worker: &mut Worker, binding: &Binding) -> Result<(), LiveError> {
         let Binding { epoch, horizon, .. } = *binding;
         self.begin(Opened { epoch, horizon });
-        while self.expiring.is_busy() && !self.shared.is_over() {
+        while self.expiring.is_busy() && !self.process.is_over() {
             self.expire();
             worker.step();
+            self.attend()?;
         }
+        Ok(())
     }
 
     /// Lets records go whose time is up.
@@ -189,10 +225,11 @@ impl<'a> LiveWorker<'a> {
 
     /// Takes its share of the checkpoint in.
     fn load(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
-        let Shared { recovery, store, names, telemetry, .. } = self.shared;
-        let job = &mut self.job;
+        let Shared { recovery, store, names, .. } = self.shared;
+        let telemetry = &self.process.telemetry;
         let mut more = true;
-        while more && !self.shared.is_over() {
+        while more && !self.process.is_over() {
+            let job = &mut self.job;
             more = recovery.next::<LiveError>(store, names, &mut self.batch, |batch, rejects| {
                 telemetry.held(batch);
                 job.feed(batch);
@@ -202,6 +239,7 @@ impl<'a> LiveWorker<'a> {
                 worker.step();
                 Ok(())
             })?;
+            self.attend()?;
         }
         for ((place, key), row) in &recovery.rows {
             if self.source.owns(place) {
@@ -239,11 +277,12 @@ impl<'a> LiveWorker<'a> {
             let ours = ranges.into_iter().filter(|range| self.source.owns(&range.place));
             let mut left = RangesLeft::new(ours);
             self.archiving.set_archived(archived);
-            while !left.is_empty() && !self.shared.is_over() {
+            while !left.is_empty() && !self.process.is_over() {
                 self.batch.clear();
                 self.source.read_ranges(&mut left, BUDGET, &mut self.batch)?;
                 self.feed();
                 worker.step();
+                self.attend()?;
             }
         }
         Ok(())
@@ -257,10 +296,11 @@ impl<'a> LiveWorker<'a> {
         let mut missed = self.archiving.missed(&manifest.positions());
         missed.retain(|range| self.source.owns(&range.place));
         let mut left = RangesLeft::new(missed.clone());
-        while !left.is_empty() && !self.shared.is_over() {
+        while !left.is_empty() && !self.process.is_over() {
             self.batch.clear();
             self.source.read_ranges(&mut left, BUDGET, &mut self.batch)?;
             self.archiving.add(&self.batch);
+            self.attend()?;
         }
         self.archiving.catch_up(&missed, &self.shared.recovery.rows);
         self.archiving.hand_on(manifest.epoch, &missed);
@@ -273,8 +313,9 @@ impl<'a> LiveWorker<'a> {
         let (job, unfinished) = (&mut self.job, &mut self.unfinished);
         unfinished.retain(|epoch| !job.outputs().is_complete(*epoch));
         let Shared { hub, checkpointer, .. } = self.shared;
+        self.drained = self.process.is_draining();
         let full = !hub.has_room() || !checkpointer.has_room() || !self.archiving.has_room();
-        if unfinished.len() > EPOCHS_AHEAD || full {
+        if self.drained || full || unfinished.len() > EPOCHS_AHEAD {
             return Ok(false);
         }
         let wait = if unfinished.is_empty() { BUDGET.wait } else { Duration::ZERO };
@@ -287,14 +328,13 @@ impl<'a> LiveWorker<'a> {
         }
         let any = !self.batch.is_empty();
         if any {
-            self.shared.touch();
             self.feed();
         }
         Ok(any)
     }
 
     fn feed(&mut self) {
-        self.shared.telemetry.batch(&self.batch);
+        self.process.telemetry.batch(&self.batch);
         self.job.feed(&self.batch);
         self.records.add(&self.batch);
         self.archiving.add(&self.batch);
@@ -311,17 +351,18 @@ impl<'a> LiveWorker<'a> {
     }
 
     fn end_epoch(&mut self) -> Result<(), LiveError> {
-        let (epoch, shared) = (self.job.epoch(), self.shared);
-        if shared.binder.is_due(epoch) && !self.expiring.is_busy() {
+        let epoch = self.job.epoch();
+        if self.shared.binder.current() > epoch && !self.expiring.is_busy() {
             let ranges: Vec<_> = std::mem::take(&mut self.ranges).into_values().collect();
             self.hand_on(epoch, ranges.clone());
-            let seen = self.source.seen(shared.idle_timeout);
+            let seen = self.source.seen(self.process.config.time.idle_timeout);
             for (place, Seen { greatest, idle }) in &seen {
-                shared.telemetry.partition(place, *greatest, *idle);
+                self.process.telemetry.partition(place, *greatest, *idle);
             }
             self.gauges.closed(epoch);
-            let closing = Closing { ranges, seen, rules: std::mem::take(&mut self.rules) };
-            let next = shared.binder.close(epoch, closing)?;
+            let (rules, drained) = (std::mem::take(&mut self.rules), self.drained);
+            let closing = Closing { ranges, seen, rules, drained };
+            let next = self.shared.binder.close(self.index, epoch, closing);
             self.begin(next);
             self.unfinished.push(epoch);
             self.source.discover()?;
@@ -332,15 +373,6 @@ impl<'a> LiveWorker<'a> {
     /// Brings the changes that are asked for, once they are complete.
     fn bring(&mut self) -> Result<(), LiveError> {
         let (shared, outputs) = (self.shared, self.job.outputs());
-        if self.index == 0 && self.emitted.elapsed() >= shared.emission {
-            // Not what is bound by now: under load there is always an epoch that is not complete.
-            let complete = self.unfinished.first().map_or(Epoch::MAX, |epoch| epoch - 1);
-            shared.hub.want(|published| {
-                let (last, horizon) = shared.binder.emission(published, complete);
-                (last, horizon.freeze)
-            });
-            self.emitted = Instant::now();
-        }
         if let Some(Wanted { epochs, freeze }) = shared.hub.wanted()
             && epochs.last > self.brought
             && outputs.is_complete(epochs.last)
@@ -385,11 +417,4 @@ fn joined(bindings: &[Binding]) -> Vec<Range> {
         ranges.entry(&range.place).or_insert_with(|| range.clone()).to = range.to;
     }
     ranges.into_values().collect()
-}
-
-impl Shared {
-    /// Notes that something has arrived.
-    fn touch(&self) {
-        self.touched.store(self.started.elapsed().as_millis() as u64, Relaxed);
-    }
 }

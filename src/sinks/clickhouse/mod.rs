@@ -21,9 +21,11 @@
 //! | `lines` | rows as lines of CSV, to be compared |
 //! | `retry`, `publish` | as many attempts as it takes |
 //! | `publisher` | the thread that makes them |
+//! | `frontier` | how far several publishers are, in one row |
 
 mod client;
 mod error;
+mod frontier;
 mod lines;
 mod publish;
 mod publisher;
@@ -37,6 +39,7 @@ mod verify;
 
 pub use client::ClickHouse;
 pub use error::{ClickHouseError, Fault};
+pub use frontier::Frontier;
 pub use publisher::{Health, Publisher, Refused};
 pub use rejects::{KeptReject, RejectId};
 pub use retry::Backoff;

@@ -62,7 +62,10 @@ impl Pen<'_> {
         self.table::<tables::ConversionPaths>(upserts, &upserts.conversion_paths)?;
         self.table::<tables::Rejects>(upserts, &upserts.rejects)?;
         // 3. Only now the frontier.
-        self.insist(|| self.clickhouse.insert_frontier(self.writer, upserts.epochs))
+        match self.writer.notes_frontier {
+            true => self.insist(|| self.clickhouse.insert_frontier(self.writer, upserts.epochs)),
+            false => Ok(()),
+        }
     }
 
     fn table<T: Table>(

@@ -23,7 +23,7 @@ pub type Upsert<K, V> = (K, Option<V>);
 pub type CampaignModel = ((Hour, Name), Model);
 
 /// The epochs that a batch holds the changes of, first and last included.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Epochs {
     /// The first.
     pub first: Epoch,
@@ -234,17 +234,24 @@ pub struct Writer {
     /// the same epochs may be cut into other parts, and a part that ClickHouse took for known
     /// would be lost.
     run: u64,
+    /// Whether this process notes the frontier, too.
+    pub(super) notes_frontier: bool,
 }
 
 impl Writer {
     /// A writer with a run number of its own.
     pub fn new(job: impl Into<String>, shard: u32) -> Self {
-        Self { job: job.into(), shard, run: rand::random() }
+        Self { job: job.into(), shard, run: rand::random(), notes_frontier: true }
+    }
+
+    /// A writer of rows alone: the frontier is noted by someone who knows how far all writers are.
+    pub fn of_rows(job: impl Into<String>, shard: u32) -> Self {
+        Self { notes_frontier: false, ..Self::new(job, shard) }
     }
 
     /// The deduplication token of one insert: the same for every attempt at it, and for no other.
     pub(super) fn token(&self, epochs: Epochs, table: &str, part: &Range<usize>) -> String {
-        let Self { job, shard, run } = self;
+        let Self { job, shard, run, .. } = self;
         let (Epochs { first, last }, Range { start, end }) = (epochs, part);
         format!("{job}/{shard}/{run:016x}/{table}/{first}-{last}/{start}-{end}")
     }
