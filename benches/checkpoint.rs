@@ -122,7 +122,7 @@ fn record(epochs: &[Batch], store: &Arc<Store>, names: &SharedNames, report: &mu
 /// Starts from what was written: until every table is complete.
 fn recover(store: &Arc<Store>, lookups: Vec<LookupRow>, workers: usize, report: &mut String) -> Outcome<()> {
     let recovery = Arc::new(Recovery::find(store, JOB, "bench")?);
-    let (events, names) = (recovery.events(), Arc::new(Names::recording()));
+    let (events, names) = (recovery.events(), Arc::new(Names::default()));
     let (theirs, store) = (Arc::clone(&recovery), Arc::clone(store));
     let began = Instant::now();
     let guards = timely::execute(timely::Config::process(workers), move |worker| -> Result<(), String> {
@@ -219,7 +219,7 @@ fn codecs(epochs: &[Batch], report: &mut String) -> Outcome<()> {
 
 fn main() -> Outcome<()> {
     let args = Args::parse();
-    let (dir, names) = (TempDir::new()?, Arc::new(Names::recording()));
+    let (dir, names) = (TempDir::new()?, Arc::new(Names::default()));
     let (epochs, lookups) = traffic(args.auctions, &names)?;
     let store = Arc::new(Store::directory(&dir.path().join("checkpoint"))?);
     let mut report = String::new();

@@ -65,8 +65,6 @@ pub enum Text {
 pub struct Names {
     /// Of what this process has read itself.
     own: Tables,
-    /// What was added since it was last taken; kept only for who asked for it.
-    added: Option<Mutex<Vec<Text>>>,
     /// With several processes: what those have read, and what they have to be told.
     others: Option<Others>,
 }
@@ -105,11 +103,6 @@ impl Tables {
 }
 
 impl Names {
-    /// A dictionary whose additions can be taken, to be kept elsewhere too.
-    pub fn recording() -> Self {
-        Self { added: Some(Mutex::default()), ..Self::default() }
-    }
-
     /// That of one process among several, of so many workers.
     pub fn shared(self, workers: usize) -> Self {
         Self { others: Some(Others { untold: News::new(workers), ..Others::default() }), ..self }
@@ -119,7 +112,7 @@ impl Names {
     pub fn name(&self, text: &str) -> Result<Name, Collision> {
         let key = Name::new(text);
         if key.packed() == Packed::Hashed {
-            keep(&self.own.names, key, text, || self.record(|| Text::Name(text.into())))?;
+            keep(&self.own.names, key, text, || self.tell(|| Text::Name(text.into())))?;
         }
         Ok(key)
     }
@@ -128,33 +121,25 @@ impl Names {
     pub fn id(&self, text: &str) -> Result<Id, Collision> {
         let key = Id::new(text);
         if key.packed() == Packed::Hashed {
-            keep(&self.own.ids, key, text, || self.record(|| Text::Id(text.into())))?;
+            keep(&self.own.ids, key, text, || self.tell(|| Text::Id(text.into())))?;
         }
         Ok(key)
     }
 
     /// Adds a text that is kept elsewhere already, but that other processes may not know.
     pub fn restore(&self, text: &Text) -> Result<(), Collision> {
-        let tell = || self.others.iter().for_each(|others| others.untold.add(text.clone()));
+        let tell = || self.tell(|| text.clone());
         match text {
             Text::Name(text) => keep(&self.own.names, Name::new(text), text, tell),
             Text::Id(text) => keep(&self.own.ids, Id::new(text), text, tell),
         }
     }
 
-    fn record(&self, text: impl Fn() -> Text) {
+    /// Notes a text that other processes have to be told, if there are any.
+    fn tell(&self, text: impl FnOnce() -> Text) {
         if let Some(others) = &self.others {
             others.untold.add(text());
         }
-        if let Some(added) = &self.added {
-            added.lock().unwrap_or_else(PoisonError::into_inner).push(text());
-        }
-    }
-
-    /// Takes what was added since the last time, if this dictionary records it.
-    pub fn take_added(&self) -> Vec<Text> {
-        let added = self.added.as_ref().map(|added| added.lock().unwrap_or_else(PoisonError::into_inner));
-        added.map(|mut added| std::mem::take(&mut *added)).unwrap_or_default()
     }
 
     /// What this worker has to tell the other processes in its present epoch: every text that this
@@ -218,6 +203,16 @@ impl Names {
         with_text(&self.own.ids, heard, key, key.packed(), read)
     }
 
+    /// The text of a name that does not hold it itself, if it is known.
+    pub fn known_name(&self, key: Name) -> Option<Text> {
+        known(key.packed(), || self.with_name(key, |text| Text::Name(text.into())))
+    }
+
+    /// The text of an id that does not hold it itself, if it is known.
+    pub fn known_id(&self, key: Id) -> Option<Text> {
+        known(key.packed(), || self.with_id(key, |text| Text::Id(text.into())))
+    }
+
     /// The text of a name.
     pub fn name_text(&self, key: Name) -> String {
         self.with_name(key, str::to_owned)
@@ -227,6 +222,12 @@ impl Names {
     pub fn id_text(&self, key: Id) -> String {
         self.with_id(key, str::to_owned)
     }
+}
+
+fn known(packed: Packed, find: impl FnOnce() -> Text) -> Option<Text> {
+    // No hashed text is empty.
+    let is_known = |text: &Text| !matches!(text, Text::Name(text) | Text::Id(text) if text.is_empty());
+    (packed == Packed::Hashed).then(find).filter(is_known)
 }
 
 fn shard<K: Route>(key: &K) -> usize {

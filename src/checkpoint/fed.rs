@@ -9,8 +9,10 @@ use dataflows::model::time::{Epoch, Minute};
 
 use super::records::{Record, RejectCount};
 use super::segment::SegmentWriter;
+use super::texts::Keys;
 use crate::bindings::Range;
 use crate::formats::{Batch, RowChange};
+use crate::names::Names;
 
 /// What one worker read into one epoch.
 #[derive(Debug, Default)]
@@ -89,10 +91,11 @@ impl Records {
             + rejects.len() * 64
     }
 
-    /// Writes them to a segment.
-    pub fn write(&self, segment: &mut SegmentWriter) {
+    /// A segment of them, and of the texts of their keys that are known to `names`.
+    pub fn segment(&self, job: &str, names: &Names) -> SegmentWriter {
         use dataflows::model::events::{Bid, Click, Conversion, Impression};
         use dataflows::model::ids::Id;
+        let mut segment = SegmentWriter::new(job);
         segment.add::<(Id, Bid)>(&self.bids);
         segment.add::<(Id, Impression)>(&self.impressions);
         segment.add::<(Id, Click)>(&self.clicks);
@@ -100,5 +103,12 @@ impl Records {
         let count =
             |(&(minute, feed, reason), &count): (&_, &_)| RejectCount { minute, feed, reason, count }.words();
         segment.add::<RejectCount>(&self.rejects.iter().map(count).collect::<Vec<_>>());
+        let mut keys = Keys::default();
+        self.bids.iter().for_each(|words| <(Id, Bid)>::keys(words, &mut keys));
+        self.impressions.iter().for_each(|words| <(Id, Impression)>::keys(words, &mut keys));
+        self.clicks.iter().for_each(|words| <(Id, Click)>::keys(words, &mut keys));
+        self.conversions.iter().for_each(|words| <(Id, Conversion)>::keys(words, &mut keys));
+        segment.add_texts(&keys.texts(names));
+        segment
     }
 }

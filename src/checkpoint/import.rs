@@ -3,9 +3,8 @@
 use super::error::CheckpointError;
 use super::fed::Records;
 use super::manifest::{self, Manifest};
-use super::segment::SegmentWriter;
 use crate::bindings::Positions;
-use crate::names::Text;
+use crate::names::Names;
 use crate::store::{Created, Store};
 
 /// A checkpoint in the making. It is there once it is finished, and not before.
@@ -26,10 +25,8 @@ impl<'a> Import<'a> {
     ///
     /// # Errors
     /// See [`CheckpointError`].
-    pub fn add(&mut self, records: &Records, texts: &[Text]) -> Result<(), CheckpointError> {
-        let mut segment = SegmentWriter::new(&self.manifest.job);
-        records.write(&mut segment);
-        segment.add_texts(texts);
+    pub fn add(&mut self, records: &Records, names: &Names) -> Result<(), CheckpointError> {
+        let segment = records.segment(&self.manifest.job, names);
         if segment.is_empty() {
             return Ok(());
         }

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use dataflows::model::time::Epoch;
 
 use super::error::CheckpointError;
+use super::fed::Records;
 use super::manifest::{self, HeldRows, Manifest, write_rows};
 use super::part::{Part, Save};
+use super::records::Kind;
 use super::recovery::{self, Recovery};
-use super::segment::{Listed, SegmentWriter};
+use super::segment::Listed;
 use crate::bindings::{Positions, TopicPartition};
-use crate::formats::RowChange;
+use crate::formats::{Batch, RowChange};
+use crate::names::Names;
 use crate::store::{Created, Store, StoreError};
 
 /// Segments of one level that are merged into one of the next.
@@ -48,8 +51,8 @@ struct Round {
 struct Draft {
     objects: Vec<(String, Vec<u8>)>,
     manifest: Manifest,
-    /// Segments of this checkpoint's parts that were merged before any manifest named them.
-    merged: Vec<String>,
+    /// Segments that it does without, among them some that no manifest ever named.
+    gone: Vec<String>,
 }
 
 /// A checkpoint that is done.
@@ -135,7 +138,7 @@ impl Keeper {
             self.store.create(name, bytes.clone())?;
         }
         publish(&self.store, &draft.manifest)?;
-        let Some(Draft { objects, manifest, merged }) = self.draft.take() else { return Ok(None) };
+        let Some(Draft { objects, manifest, gone }) = self.draft.take() else { return Ok(None) };
         tracing::debug!(
             number = manifest.number,
             epoch = manifest.epoch,
@@ -145,12 +148,12 @@ impl Keeper {
             "a checkpoint was written"
         );
         let oldest = std::mem::replace(&mut self.before, std::mem::replace(&mut self.current, manifest));
-        self.remove(&oldest, &merged)?;
+        self.remove(&oldest, &gone)?;
         Ok(Some(Kept { epoch: self.current.epoch, safe: self.before.epoch }))
     }
 
     fn draft(&mut self, round: Round) -> Draft {
-        let mut draft = Draft { objects: Vec::new(), manifest: self.current.clone(), merged: Vec::new() };
+        let mut draft = Draft { objects: Vec::new(), manifest: self.current.clone(), gone: Vec::new() };
         for Part { segments, positions, rows, expired, .. } in round.parts.into_values() {
             if let Some((horizon, kept)) = expired {
                 // Of each process; a later horizon says anew what is kept.
@@ -179,8 +182,8 @@ impl Keeper {
         draft.manifest.number += 1;
         draft.manifest.epoch = round.save.epoch;
         draft.manifest.set_positions(&self.positions);
-        // What can't be merged now can be later.
-        if let Err(error) = self.merge(&mut draft) {
+        // What can't be done now can be later.
+        if let Err(error) = self.compact(&mut draft) {
             tracing::warn!("segments could not be merged: {error}");
         }
         draft
@@ -191,52 +194,85 @@ impl Keeper {
         format!("{what}-{}-{:08}.{kind}", self.current.run, self.objects)
     }
 
-    /// Merges segments once there are many of one level, so that their number grows with the
-    /// logarithm of their records, and each record is written as often.
-    fn merge(&mut self, draft: &mut Draft) -> Result<(), CheckpointError> {
-        let size_max = self.segment_bytes_max / 2;
+    /// Drops what has expired where that is most of a segment, and merges segments once there are
+    /// many of one level, so that their number grows with the logarithm of their records, and each
+    /// record is written as often.
+    fn compact(&mut self, draft: &mut Draft) -> Result<(), CheckpointError> {
+        let horizon = draft.manifest.horizon;
+        let is_dead = |listed: &Listed| {
+            // Counts of rejects may be of no time, and these don't expire.
+            listed.records[Kind::Rejects as usize] == 0 && listed.expired_and_live(&horizon).1 == 0
+        };
+        let dead = draft.manifest.segments.extract_if(.., |listed| is_dead(listed));
+        draft.gone.extend(dead.map(|listed| listed.name));
+
+        let mostly_dead = |listed: &&Listed| {
+            let (expired, live) = listed.expired_and_live(&horizon);
+            expired > live
+        };
+        let (mut chosen, mut bytes) = (Vec::new(), 0);
+        for listed in draft.manifest.segments.iter().filter(mostly_dead) {
+            bytes += listed.bytes;
+            if bytes > self.segment_bytes_max && !chosen.is_empty() {
+                break;
+            }
+            chosen.push(listed.clone());
+        }
+        self.rewrite(draft, chosen, 0)?;
+
         for level in 0..u8::MAX {
-            let small = |listed: &&Listed| listed.level == level && listed.bytes <= size_max;
+            let small =
+                |listed: &&Listed| listed.level == level && listed.bytes <= self.segment_bytes_max / 2;
             let chosen: Vec<Listed> = draft.manifest.segments.iter().filter(small).cloned().collect();
             if chosen.len() < FAN {
                 break;
             }
-            // All is read before anything is changed: what can't be read leaves everything as it was.
-            let mut merged = vec![SegmentWriter::new(&self.current.job)];
-            for listed in &chosen {
-                let fresh = draft.objects.iter().find(|(name, _)| *name == listed.name);
-                let segment = match fresh {
-                    Some((_, bytes)) => recovery::verify(&self.store, &self.current.job, listed, bytes)?,
-                    None => recovery::open(&self.store, &self.current.job, listed)?,
-                };
-                let is_full = |last: &SegmentWriter| {
-                    last.len() as u64 + listed.bytes > 2 * size_max && !last.is_empty()
-                };
-                if merged.last().is_some_and(is_full) {
-                    merged.push(SegmentWriter::new(&self.current.job));
-                }
-                merged.iter_mut().last().into_iter().for_each(|last| last.add_segment(&segment));
-            }
-            for merged in merged {
-                let (bytes, listed) = merged.finish(self.object("segment", "seg"), level + 1);
-                draft.objects.push((listed.name.clone(), bytes));
-                draft.manifest.segments.push(listed);
-            }
-            let is_merged = |name: &str| chosen.iter().any(|listed| listed.name == name);
-            draft.manifest.segments.retain(|listed| !is_merged(&listed.name));
-            draft.objects.retain(|(name, _)| !is_merged(name));
-            draft.merged.extend(chosen.into_iter().map(|listed| listed.name));
+            self.rewrite(draft, chosen, level + 1)?;
         }
         Ok(())
     }
 
+    /// Writes the records of some segments anew, but for what has expired.
+    fn rewrite(&mut self, draft: &mut Draft, chosen: Vec<Listed>, level: u8) -> Result<(), CheckpointError> {
+        // All is read before anything is changed: what can't be read leaves everything as it was.
+        let (mut all, mut names) = (Records::default(), Names::default());
+        let (mut batch, mut written) = (Batch::default(), Vec::new());
+        for listed in &chosen {
+            if all.bytes() as u64 + listed.bytes > self.segment_bytes_max {
+                written
+                    .push(std::mem::take(&mut all).segment(&self.current.job, &std::mem::take(&mut names)));
+            }
+            let fresh = draft.objects.iter().find(|(name, _)| *name == listed.name);
+            let mut segment = match fresh {
+                Some((_, bytes)) => recovery::verify(&self.store, &self.current.job, listed, bytes)?,
+                None => recovery::open(&self.store, &self.current.job, listed)?,
+            };
+            let read = (&self.store, listed, &draft.manifest.horizon);
+            while let Some(rejects) = recovery::next(read, &mut segment, &mut batch, &names)? {
+                all.add(&batch);
+                rejects.into_iter().for_each(|count| all.count(count));
+            }
+        }
+        written.push(all.segment(&self.current.job, &names));
+        for segment in written.into_iter().filter(|segment| !segment.is_empty()) {
+            let (bytes, listed) = segment.finish(self.object("segment", "seg"), level);
+            draft.objects.push((listed.name.clone(), bytes));
+            draft.manifest.segments.push(listed);
+        }
+        let is_rewritten = |name: &str| chosen.iter().any(|listed| listed.name == name);
+        draft.manifest.segments.retain(|listed| !is_rewritten(&listed.name));
+        draft.objects.retain(|(name, _)| !is_rewritten(name));
+        draft.gone.extend(chosen.into_iter().map(|listed| listed.name));
+        Ok(())
+    }
+
     /// Removes a manifest, and what only it needed or no manifest ever named.
-    fn remove(&self, oldest: &Manifest, merged: &[String]) -> Result<(), CheckpointError> {
+    fn remove(&self, oldest: &Manifest, gone: &[String]) -> Result<(), CheckpointError> {
         let needed = |name: &&str| {
             [&self.before, &self.current].iter().any(|kept| kept.objects().any(|kept| kept == *name))
         };
         self.store.remove(&manifest::name(oldest.number))?;
-        let merged = merged.iter().map(|name| &**name);
+        let gone = gone.iter().map(|name| &**name);
         oldest
             .objects()
             .chain(merged)

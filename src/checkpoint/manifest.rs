@@ -19,7 +19,8 @@ use crate::bindings::{Positions, TopicPartition};
 use crate::formats::lookup::Entry;
 use crate::store::Store;
 
-/// 2: there is a horizon. 3: each process has records of its own that are kept.
+/// 2: there is a horizon. 3: each process has records of its own that are kept, each segment its own
+/// texts.
 const VERSION: u32 = 3;
 const PREFIX: &str = "manifest-";
 const SUFFIX: &str = ".json";
@@ -158,7 +159,17 @@ pub fn write_rows(rows: &HeldRows, name: String) -> (Vec<u8>, Listed) {
         .collect();
     let bytes = seal(&held);
     let (length, checksum) = (bytes.len() as u64, xxh3_64(&bytes));
-    (bytes, Listed { name, bytes: length, checksum, level: 0, records: Default::default() })
+    (
+        bytes,
+        Listed {
+            name,
+            bytes: length,
+            checksum,
+            level: 0,
+            records: Default::default(),
+            latest: Default::default(),
+        },
+    )
 }
 
 /// Reads the rows of lookup topics.

@@ -7,8 +7,9 @@
 //!   manifest 7:  epoch P ─ positions ─ lookup rows ─ segment, segment, segment …
 //! ```
 //!
-//! A segment holds the accepted records of some epochs and is never changed; small ones are merged
-//! into larger ones. A manifest says which segments there are and where in Kafka reading goes on.
+//! A segment holds the accepted records of some epochs and the texts of their keys, and is never
+//! changed; small ones are merged into larger ones, those of which most has expired are written anew,
+//! and those of which all has are dropped. A manifest says which segments there are and where in Kafka reading goes on.
 //! A checkpoint never holds more than what is published: a start feeds all of it as one epoch,
 //! the bindings behind it as the epochs they were, and what is published is not changed by it.
 
@@ -23,6 +24,7 @@ mod raw;
 mod records;
 mod recovery;
 mod segment;
+mod texts;
 mod writer;
 
 pub use error::CheckpointError;

@@ -130,13 +130,10 @@ impl Pending {
             draft.part.rows.extend(rows);
         }
         draft.part.positions = positions.into_iter().collect();
-        let mut segment = SegmentWriter::new(&self.job);
-        records.write(&mut segment);
-        segment.add_texts(&self.names.take_added());
+        let segment = records.segment(&self.job, &self.names);
         draft.part.segments = self.add_segment(&mut draft.objects, segment, "segment");
         draft.part.expired = kept.map(|(horizon, records)| {
-            let mut segment = SegmentWriter::new(&self.job);
-            records.write(&mut segment);
+            let segment = records.segment(&self.job, &self.names);
             (horizon, self.add_segment(&mut draft.objects, segment, "kept"))
         });
         draft

@@ -7,6 +7,8 @@ use dataflows::model::money::Micros;
 use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::{EventTime, Minute};
 
+use super::texts::Keys;
+
 /// What a frame holds.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
 #[repr(u8)]
@@ -44,6 +46,12 @@ pub trait Record: Sized {
 
     /// From numbers; none when they are no record's.
     fn from_words(words: &Self::Words) -> Option<Self>;
+
+    /// The event's time in milliseconds; nothing of what is no event.
+    fn millis(words: &Self::Words) -> Option<i64>;
+
+    /// Names the keys whose texts may be published.
+    fn keys(words: &Self::Words, keys: &mut Keys);
 }
 
 /// How many records of an identity were rejected, and when.
@@ -72,6 +80,14 @@ impl Record for (Id, Bid) {
     fn from_words(&[hi, lo, campaign, creative, site, rest, bid, ts]: &[u64; 8]) -> Option<Self> {
         let (dims, _) = dims([campaign, creative, site, rest])?;
         Some((Id::from_words([hi, lo]), Bid { dims, bid: Micros(bid as i64), ts: time(ts)? }))
+    }
+
+    fn millis(words: &[u64; 8]) -> Option<i64> {
+        Some(words[7] as i64)
+    }
+
+    fn keys(&[_, _, campaign, creative, site, ..]: &[u64; 8], keys: &mut Keys) {
+        [campaign, creative, site].into_iter().for_each(|name| keys.name(name));
     }
 }
 
@@ -115,6 +131,15 @@ impl Record for (Id, Impression) {
         };
         Some((Id::from_words([id_hi, id_lo]), impression))
     }
+
+    fn millis(words: &[u64; 12]) -> Option<i64> {
+        Some(words[10] as i64)
+    }
+
+    fn keys(&[hi, lo, _, _, _, _, campaign, creative, site, ..]: &[u64; 12], keys: &mut Keys) {
+        keys.id([hi, lo]);
+        [campaign, creative, site].into_iter().for_each(|name| keys.name(name));
+    }
 }
 
 impl Record for (Id, Click) {
@@ -130,6 +155,14 @@ impl Record for (Id, Click) {
     fn from_words(&[hi, lo, ts, impression_hi, impression_lo]: &[u64; 5]) -> Option<Self> {
         let impression = Id::from_words([impression_hi, impression_lo]);
         Some((Id::from_words([hi, lo]), Click { ts: time(ts)?, impression }))
+    }
+
+    fn millis(words: &[u64; 5]) -> Option<i64> {
+        Some(words[2] as i64)
+    }
+
+    fn keys(&[hi, lo, ..]: &[u64; 5], keys: &mut Keys) {
+        keys.id([hi, lo]);
     }
 }
 
@@ -153,6 +186,15 @@ impl Record for (Id, Conversion) {
         };
         Some((Id::from_words([hi, lo]), conversion))
     }
+
+    fn millis(words: &[u64; 8]) -> Option<i64> {
+        Some(words[2] as i64)
+    }
+
+    fn keys(&[hi, lo, _, _, _, advertiser, ..]: &[u64; 8], keys: &mut Keys) {
+        keys.id([hi, lo]);
+        keys.name(advertiser);
+    }
 }
 
 impl Record for RejectCount {
@@ -169,6 +211,12 @@ impl Record for RejectCount {
         let reason = *Reason::ALL.get((what >> 40) as usize)?;
         Some(Self { minute: Minute(what as u32), feed, reason, count })
     }
+
+    fn millis(_: &[u64; 2]) -> Option<i64> {
+        None
+    }
+
+    fn keys(_: &[u64; 2], _: &mut Keys) {}
 }
 
 fn dims_words(dims: &Dims) -> [u64; 4] {

@@ -103,17 +103,13 @@ impl Recovery {
             return Ok(false);
         };
         let mut segment = open(store, &self.manifest.job, &listed)?;
+        let is_kept = self.manifest.kept.contains(&listed);
+        let horizon = if is_kept { &Horizon::default() } else { &self.manifest.horizon };
         loop {
-            batch.clear();
-            let taken = segment.next(batch, names).map_err(|fault| match fault {
-                LoadFault::Damage(damage) => damaged(store, &listed.name, damage),
-                LoadFault::Collision(collision) => collision.into(),
-            })?;
-            let Some(mut rejects) = taken else { return Ok(true) };
-            if !self.manifest.kept.contains(&listed) {
-                drop_expired(&self.manifest.horizon, batch, &mut rejects);
+            match next((store, &listed, horizon), &mut segment, batch, names)? {
+                Some(rejects) => take(batch, rejects)?,
+                None => return Ok(true),
             }
-            take(batch, rejects)?;
         }
     }
 }
@@ -129,6 +125,25 @@ fn verify_new(store: &Store, found: Manifest, before: Option<u64>) -> Result<Man
     segments.filter(is_new).try_for_each(|listed| open(store, &found.job, listed).map(drop))?;
     found.lookups.iter().filter(is_new).try_for_each(|listed| read_rows(store, listed).map(drop))?;
     Ok(found)
+}
+
+/// The next part of a segment, as of a horizon: its events in `batch`, its texts in `names`, and its
+/// counts of rejects.
+pub fn next(
+    (store, listed, horizon): (&Store, &Listed, &Horizon),
+    segment: &mut Segment,
+    batch: &mut Batch,
+    names: &Names,
+) -> Result<Option<Vec<RejectCount>>, CheckpointError> {
+    batch.clear();
+    let taken = segment.next(batch, names).map_err(|fault| match fault {
+        LoadFault::Damage(damage) => damaged(store, &listed.name, damage),
+        LoadFault::Collision(collision) => collision.into(),
+    })?;
+    Ok(taken.map(|mut rejects| {
+        drop_expired(horizon, batch, &mut rejects);
+        rejects
+    }))
 }
 
 /// Drops what is not there any more, and the counts of rejects in frozen minutes.

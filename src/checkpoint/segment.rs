@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 
+use dataflows::model::horizon::Horizon;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -40,6 +41,23 @@ pub struct Listed {
     pub level: u8,
     /// Records by [`Kind`].
     pub records: [u64; Kind::ALL.len()],
+    /// The time of the latest event by [`Kind`], in milliseconds; of no meaning where there is none.
+    pub latest: [i64; Kind::ALL.len()],
+}
+
+impl Listed {
+    /// The bytes of events of kinds that are expired to the last, and of all others.
+    pub fn expired_and_live(&self, horizon: &Horizon) -> (u64, u64) {
+        let edges = [horizon.bids, horizon.impressions, horizon.clicks, horizon.conversions];
+        let kinds = [Kind::Bids, Kind::Impressions, Kind::Clicks, Kind::Conversions].into_iter().zip(edges);
+        kinds.fold((0, 0), |(expired, live), (kind, edge)| {
+            let bytes = self.records[kind as usize] * record_bytes(kind).unwrap_or_default() as u64;
+            match self.latest[kind as usize] < edge.millis() {
+                true => (expired + bytes, live),
+                false => (expired, live + bytes),
+            }
+        })
+    }
 }
 
 /// What is wrong with an object.
@@ -65,6 +83,7 @@ pub struct SegmentWriter {
     bytes: Vec<u8>,
     chain: u64,
     records: [u64; Kind::ALL.len()],
+    latest: [i64; Kind::ALL.len()],
 }
 
 /// Tells segments of machines that lay records out in another way.
@@ -100,11 +119,18 @@ impl SegmentWriter {
     pub fn new(job: &str) -> Self {
         let header = header(job);
         let bytes = bytemuck::cast_slice(&header).to_vec();
-        Self { bytes, chain: header[HEADER - 1], records: [0; Kind::ALL.len()] }
+        Self {
+            bytes,
+            chain: header[HEADER - 1],
+            records: [0; Kind::ALL.len()],
+            latest: [i64::MIN; Kind::ALL.len()],
+        }
     }
 
     /// Adds records.
     pub fn add<R: Record>(&mut self, records: &[R::Words]) {
+        let latest = &mut self.latest[R::KIND as usize];
+        *latest = records.iter().filter_map(R::millis).max().map_or(*latest, |millis| millis.max(*latest));
         for records in records.chunks(FRAME_RECORDS) {
             self.frame(R::KIND, records.len(), |out| raw::append::<R>(records, out));
         }
@@ -128,14 +154,6 @@ impl SegmentWriter {
         }
     }
 
-    /// Adds all frames of another segment, as they are.
-    pub fn add_segment(&mut self, segment: &Segment) {
-        for frame in &segment.frames {
-            let payload = &segment.words[frame.payload.clone()];
-            self.frame(frame.kind, frame.records, |out| out.extend(bytemuck::cast_slice::<u64, u8>(payload)));
-        }
-    }
-
     fn frame(&mut self, kind: Kind, records: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.resize(start + HEAD * size_of::<u64>(), 0);
@@ -149,11 +167,6 @@ impl SegmentWriter {
         self.records[kind as usize] += records as u64;
     }
 
-    /// How long the segment is by now.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Whether nothing was added.
     pub fn is_empty(&self) -> bool {
         self.records.iter().all(|records| *records == 0)
@@ -161,8 +174,8 @@ impl SegmentWriter {
 
     /// The bytes, and what a manifest says of them.
     pub fn finish(self, name: String, level: u8) -> (Vec<u8>, Listed) {
-        let Self { bytes, chain, records } = self;
-        let listed = Listed { name, bytes: bytes.len() as u64, checksum: chain, level, records };
+        let Self { bytes, chain, records, latest } = self;
+        let listed = Listed { name, bytes: bytes.len() as u64, checksum: chain, level, records, latest };
         (bytes, listed)
     }
 }
@@ -179,7 +192,6 @@ pub struct Segment {
 
 struct Frame {
     kind: Kind,
-    records: usize,
     payload: Range<usize>,
 }
 
@@ -221,7 +233,7 @@ impl Segment {
                 return damage(at, "a frame's length is not that of its records");
             }
             at = payload.end;
-            frames.push(Frame { kind, records, payload });
+            frames.push(Frame { kind, payload });
         }
         if chain != listed.checksum {
             return damage(at, "it is not the segment that the manifest names");

@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataflows::model::events::{Bid, Click, Conversion, Impression};
+use dataflows::model::events::{Bid, Click, Conversion, Dims, Impression};
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::money::Micros;
 use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::{Epoch, EventTime};
 
+use super::records::Kind;
 use super::*;
 use crate::bindings::{Range, TopicPartition};
 use crate::formats::dimension::{Dimension, DimensionRow};
@@ -20,16 +21,21 @@ use crate::store::Store;
 pub(super) const JOB: &str = "test";
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
+fn site(epoch: Epoch) -> String {
+    format!("a site whose name is hashed {}", epoch % 5)
+}
+
 /// An epoch of everything there is; of another epoch, other records.
 pub(super) fn batch(epoch: Epoch) -> Batch {
     let ts = EventTime::from_millis(epoch as i64 * 1_000).expect("a time");
     let id = |kind: &str| Id::new(&format!("{kind} {epoch}"));
+    let dims = Dims { site: Name::new(&site(epoch)), ..Dims::default() };
     let mut batch = Batch::default();
     for number in 0..epoch % 7 {
-        batch.bids.push((id("auction"), Bid { bid: Micros(number as i64), ts, ..Bid::default() }));
+        batch.bids.push((id("auction"), Bid { dims, bid: Micros(number as i64), ts }));
     }
     batch.impressions.push((id("impression"), Impression { ts, user: id("user"), ..Impression::default() }));
-    batch.clicks.push((id("click"), Click { ts, impression: id("impression") }));
+    batch.clicks.push((id("a click whose id is hashed"), Click { ts, impression: id("impression") }));
     batch.conversions.push((id("conversion"), Conversion { ts, ..Conversion::default() }));
     let origin = Origin { file: "topic".into(), position: Position::Byte(0) };
     for reason in [Reason::Malformed, Reason::Malformed, Reason::Future] {
@@ -41,8 +47,8 @@ pub(super) fn batch(epoch: Epoch) -> Batch {
 }
 
 pub(super) fn fed(names: &Names, epoch: Epoch) -> Fed {
-    names.id(&format!("an id that is hashed {epoch}")).expect("no collision");
-    names.name(&format!("a name that is hashed {}", epoch % 5)).expect("no collision");
+    names.id(&format!("a click whose id is hashed {epoch}")).expect("no collision");
+    names.name(&site(epoch)).expect("no collision");
     let mut records = Records::default();
     records.add(&batch(epoch));
     let topic: Arc<str> = "feed".into();
@@ -71,7 +77,7 @@ pub(super) fn start(
     run: &str,
 ) -> Result<(Run, Recovery, Arc<Store>), CheckpointError> {
     let store = Arc::new(Store::directory(dir)?);
-    let names: SharedNames = Arc::new(Names::recording());
+    let names: SharedNames = Arc::new(Names::default());
     let recovery = Recovery::find(&store, JOB, run)?;
     let checkpointer = Checkpointer::start(Arc::clone(&store), &recovery, run, Arc::clone(&names), plan(1))?;
     Ok((Run { checkpointer, names }, recovery, store))
@@ -173,13 +179,13 @@ fn texts_of_hashed_keys_come_back() {
     run.write(&store, 1..=20);
     run.checkpointer.stop();
     let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
-    let (names, mut batch) = (Names::recording(), Batch::default());
+    let (names, mut batch) = (Names::default(), Batch::default());
     while recovery.next::<CheckpointError>(&store, &names, &mut batch, |_, _| Ok(())).expect("sound") {}
     for epoch in 1..=20 {
-        let text = format!("an id that is hashed {epoch}");
+        let text = format!("a click whose id is hashed {epoch}");
         assert_eq!(names.id_text(Id::new(&text)), text);
+        assert_eq!(names.name_text(Name::new(&site(epoch))), site(epoch));
     }
-    assert!(names.take_added().is_empty(), "what is in a checkpoint need not be written again");
 }
 
 #[test]
@@ -260,7 +266,7 @@ fn processes_write_one_checkpoint_together_and_others_share_it() {
     let store = Arc::new(Store::directory(dir.path()).expect("a store"));
     let recovery = Recovery::find(&store, JOB, "run").expect("nothing");
     let plan = Plan { processes: 3, ..plan(1) };
-    let names: Vec<SharedNames> = (0..3).map(|_| Arc::new(Names::recording())).collect();
+    let names: Vec<SharedNames> = (0..3).map(|_| Arc::new(Names::default())).collect();
     let (ours, own_plan) = (Arc::clone(&names[0]), plan.clone());
     let first = Checkpointer::start(Arc::clone(&store), &recovery, "run", ours, own_plan).expect("starts");
     let claim = first.claim().expect("claimed").clone();
@@ -399,4 +405,44 @@ fn what_has_expired_is_passed_over_but_for_what_is_kept() {
         minute(key) == 0 || !dataflows::model::time::Minute(minute(key)).is_frozen(edge(60))
     });
     assert_eq!(held(&store, &recovery).expect("sound"), all);
+}
+
+#[test]
+fn what_has_expired_leaves_the_store_and_what_is_left_has_its_texts() {
+    use dataflows::model::horizon::Horizon;
+
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (run, _, store) = start(dir.path(), "first").expect("started");
+    run.write(&store, 1..=200);
+    let edge = |seconds: i64| EventTime::from_millis(seconds * 1_000).expect("a time");
+    let (bids, impressions) = (edge(250), edge(250));
+    let horizon = Horizon { freeze: edge(240), bids, impressions, clicks: edge(195), conversions: edge(250) };
+    run.checkpointer.feed(Fed { epoch: 201, expired: Some((horizon, Records::default())), ..Fed::default() });
+    run.checkpointer.published(201);
+    run.checkpointer.stop();
+
+    let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+    let of_kind = |kind: Kind| {
+        let segments = recovery.manifest.segments.iter();
+        segments.map(|listed| listed.records[kind as usize]).sum::<u64>()
+    };
+    assert_eq!([Kind::Bids, Kind::Impressions, Kind::Conversions].map(of_kind), [0; 3]);
+    // Of a kind that is not expired to the last, more may be there.
+    let mut all = expected(1..=200);
+    let minute = |key: &String| key.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or(0);
+    all.4.retain(|key, _| minute(key) == 0);
+    all.2.retain(|(_, click)| click.ts >= edge(195));
+    let held = held(&store, &recovery).expect("sound");
+    assert_eq!(held, (Vec::new(), Vec::new(), all.2, Vec::new(), all.4));
+
+    let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
+    let (names, mut batch) = (Names::default(), Batch::default());
+    while recovery.next::<CheckpointError>(&store, &names, &mut batch, |_, _| Ok(())).expect("sound") {}
+    let text = |epoch: Epoch| format!("a click whose id is hashed {epoch}");
+    assert_eq!(names.id_text(Id::new(&text(200))), text(200));
+    assert_eq!(names.id_text(Id::new(&text(1))), "", "it went with its click");
+    let needed: Vec<&str> = recovery.manifest.objects().collect();
+    let unneeded = |name: &&String| name.starts_with("segment") && !needed.contains(&&***name);
+    // Those of the manifest before.
+    assert!(store.names().expect("a list").iter().filter(unneeded).count() < 20);
 }

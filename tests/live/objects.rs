@@ -103,7 +103,7 @@ fn start(store: &Arc<Store>, run: &str) -> Checkpointer {
     let recovery = Recovery::find(store, "test", run).expect("a checkpoint");
     let (interval, segment_bytes_max) = (Duration::from_millis(1), 1 << 16);
     let plan = Plan { interval, segment_bytes_max, workers: 1, processes: 1 };
-    let names = Arc::new(Names::recording());
+    let names = Arc::new(Names::default());
     let started = Checkpointer::start(Arc::clone(store), &recovery, run, names, plan).expect("starts");
     started.ready();
     started

@@ -40,7 +40,7 @@ pub(super) fn import(
         return Err(LiveError::PartOfArchive { path: directory.to_owned(), begins: archive.begins });
     }
     let History { splits, rejected, .. } = History::of_archive(&archive, &TimeRange::default())?;
-    let names = Arc::new(Names::recording());
+    let names = Arc::new(Names::default());
     let (mut import, mut records) = (Import::new(store, job, run), Records::default());
     rejected.into_iter().for_each(|count| records.count(count));
     let (mut batch, mut events) = (Batch::default(), 0);
@@ -57,11 +57,11 @@ pub(super) fn import(
             records.add(&batch);
             events += batch.events();
             if records.bytes() >= config.checkpoint.segment_bytes_max {
-                import.add(&std::mem::take(&mut records), &names.take_added())?;
+                import.add(&std::mem::take(&mut records), &names)?;
             }
         }
     }
-    import.add(&records, &names.take_added())?;
+    import.add(&records, &names)?;
     // Tables of lookups are read from their beginning: they hold what is in force.
     let is_lookup = |topic: &str| kafka.lookups.iter().any(|lookup| lookup.topic == topic);
     let mut positions = archive.positions.clone();

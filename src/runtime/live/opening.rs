@@ -290,7 +290,7 @@ fn store(config: &Config, options: &Options) -> Result<Arc<Store>, LiveError> {
 }
 
 fn names(options: &Options) -> SharedNames {
-    let names = Names::recording();
+    let names = Names::default();
     let cluster = &options.cluster;
     Arc::new(if cluster.is_alone() { names } else { names.shared(cluster.workers()) })
 }
