@@ -49,7 +49,7 @@ fn a_run_goes_on_with_other_processes_when_kafka_has_forgotten() {
 }
 
 /// Waits until something is published.
-fn await_rows(stage: &Stage) {
+pub fn await_rows(stage: &Stage) {
     let clickhouse = ClickHouse::new(stage.clickhouse.clone()).expect("set up without a server");
     let began = Instant::now();
     let sql = "SELECT count() FROM performance_minute";

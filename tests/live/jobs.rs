@@ -13,6 +13,10 @@ use super::Stage;
 pub struct Job(Child);
 
 impl Job {
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Ends it with SIGKILL.
     pub fn kill(&mut self) {
         self.0.kill().expect("it runs");
@@ -100,7 +104,7 @@ impl Stage {
         Job(job.expect("the program starts"))
     }
 
-    fn log(&self, process: usize) -> PathBuf {
+    pub fn log(&self, process: usize) -> PathBuf {
         self.root.path().join(format!("process-{process}.log"))
     }
 

@@ -8,6 +8,9 @@ mod crash;
 mod demo;
 mod golden;
 mod horizon;
+mod hosts;
+#[path = "../it/network.rs"]
+mod network;
 mod objects;
 mod rejects;
 mod server;

@@ -31,6 +31,8 @@ const STAY: &str = "SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_bloc
 /// How a ClickHouse server is started.
 #[derive(Debug, Clone)]
 pub struct ClickHouseSettings {
+    /// The address of this machine at which clients find it. Other than loopback, it listens on all.
+    pub host: String,
     /// The HTTP port; a free one by default.
     pub port: Option<u16>,
     /// The port of the native protocol, which is closed by default.
@@ -50,6 +52,7 @@ pub struct ClickHouseSettings {
 impl Default for ClickHouseSettings {
     fn default() -> Self {
         ClickHouseSettings {
+            host: net::LOOPBACK.to_owned(),
             port: None,
             native_port: None,
             data: None,
@@ -106,7 +109,7 @@ impl ClickHouse {
         };
         let server = Server::start(plan, home)?;
         let address = HttpAddress {
-            url: format!("http://127.0.0.1:{port}"),
+            url: format!("http://{}:{port}", settings.host),
             user: USER.to_owned(),
             password: PASSWORD.to_owned(),
         };
@@ -209,7 +212,7 @@ fn config(settings: &ClickHouseSettings, port: u16, users: &Path) -> String {
     let extra: Vec<_> = native.into_iter().chain(settings.server.iter().cloned()).collect();
     format!(
         "<clickhouse>
-  <listen_host>127.0.0.1</listen_host>
+  <listen_host>{listen}</listen_host>
   <http_port>{port}</http_port>
   <users_config>{users}</users_config>
   <logger>
@@ -220,6 +223,7 @@ fn config(settings: &ClickHouseSettings, port: u16, users: &Path) -> String {
   <max_server_memory_usage>{memory}</max_server_memory_usage>
 {extra}</clickhouse>
 ",
+        listen = net::listen_address(&settings.host),
         users = users.display(),
         memory = settings.memory_mib_max << 20,
         extra = elements(&extra),
@@ -237,7 +241,7 @@ fn users(settings: &ClickHouseSettings) -> String {
   <users>
     <{USER}>
       <password>{PASSWORD}</password>
-      <networks><ip>127.0.0.1</ip></networks>
+      <networks><ip>{from}</ip></networks>
       <profile>default</profile>
       <quota>default</quota>
     </{USER}>
@@ -254,6 +258,7 @@ fn users(settings: &ClickHouseSettings) -> String {
   </users>
 </clickhouse>
 ",
+        from = if settings.host == net::LOOPBACK { net::LOOPBACK } else { "::/0" },
         profile = elements(&settings.profile),
     )
 }

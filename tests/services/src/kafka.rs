@@ -26,6 +26,8 @@ const CLUSTER_ID: &str = "YWR2ZXJ0aXNleC1sb2NhbA";
 /// How a broker is started.
 #[derive(Debug, Clone)]
 pub struct KafkaSettings {
+    /// The address of this machine at which clients find it. Other than loopback, it listens on all.
+    pub host: String,
     /// The client port; a free one by default.
     pub port: Option<u16>,
     /// A folder to keep the data in; by default a new one, removed with the broker.
@@ -41,6 +43,7 @@ pub struct KafkaSettings {
 impl Default for KafkaSettings {
     fn default() -> Self {
         KafkaSettings {
+            host: net::LOOPBACK.to_owned(),
             port: None,
             data: None,
             properties: Vec::new(),
@@ -73,7 +76,7 @@ impl Kafka {
         let home = Home::new("kafka", settings.data.as_ref())?;
         let port = net::choose_port(settings.port)?;
         let data = home.dir.join("data");
-        let text = properties(port, net::choose_port(None)?, &data, &settings.properties);
+        let text = properties(settings, port, net::choose_port(None)?, &data);
         let properties = home.write("server.properties", &text)?;
         let class_path = jars.join("*");
         if !data.join("meta.properties").is_file() {
@@ -91,7 +94,7 @@ impl Kafka {
             ready_within: settings.ready_within,
         };
         let server = Server::start(plan, home)?;
-        Ok(Kafka { bootstrap: format!("127.0.0.1:{port}"), server: Some(server) })
+        Ok(Kafka { bootstrap: format!("{}:{port}", settings.host), server: Some(server) })
     }
 
     /// What clients take as `bootstrap.servers`.
@@ -143,15 +146,15 @@ pub(crate) fn jars() -> Result<PathBuf> {
     })
 }
 
-fn properties(port: u16, controller: u16, data: &Path, extra: &[(String, String)]) -> String {
+fn properties(settings: &KafkaSettings, port: u16, controller: u16, data: &Path) -> String {
     // The last line that sets a property wins, so the caller's stand at the end.
-    let extra: String = extra.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let extra: String = settings.properties.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://{listen}:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
 controller.listener.names=CONTROLLER
 log.dirs={data}
 # There is one node to hold the internal topics, and few clients to share them.
@@ -176,6 +179,8 @@ log.cleaner.dedupe.buffer.size=8388608
 broker.heartbeat.interval.ms=200
 group.initial.rebalance.delay.ms=0
 {extra}",
+        listen = net::listen_address(&settings.host),
+        host = settings.host,
         data = data.display()
     )
 }
@@ -209,8 +214,9 @@ mod tests {
 
     #[test]
     fn the_callers_properties_come_last_and_win() {
-        let extra = [("log.segment.bytes".to_owned(), "1048576".to_owned())];
-        let text = properties(20_000, 20_001, Path::new("/data"), &extra);
+        let properties_of_ours = vec![("log.segment.bytes".to_owned(), "1048576".to_owned())];
+        let settings = KafkaSettings { properties: properties_of_ours, ..KafkaSettings::default() };
+        let text = properties(&settings, 20_000, 20_001, Path::new("/data"));
         let last = text.lines().rfind(|line| line.starts_with("log.segment.bytes"));
         assert_eq!(last, Some("log.segment.bytes=1048576"));
     }

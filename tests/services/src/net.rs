@@ -14,6 +14,14 @@ use crate::error::{Error, Result};
 const PORT_MIN: u16 = 20_000;
 const PORT_MAX: u16 = 32_000;
 
+/// Where services listen unless told otherwise.
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
+
+/// What a service listens on that clients find at `host`.
+pub(crate) fn listen_address(host: &str) -> &'static str {
+    if host == LOOPBACK { LOOPBACK } else { "0.0.0.0" }
+}
+
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 static PICKED: AtomicU32 = AtomicU32::new(0);
