@@ -56,6 +56,9 @@ pub struct Coordinator {
     last: Epoch,
     /// All up to here was asked for to be published.
     emitted: Epoch,
+    /// What a checkpoint brought that was never published is published as a whole or not at all: up to
+    /// here.
+    whole: Epoch,
     /// All up to here was handed to whoever notes the frontier.
     noting: Epoch,
     first: Epoch,
@@ -124,6 +127,7 @@ impl Coordinator {
             bound: first - 1,
             last: history.last().map_or(opening.claim.epoch, |binding| binding.epoch),
             emitted: *published,
+            whole: opening.claim.epoch,
             noting: *published,
             first: *first,
             epoch: *first,
@@ -252,7 +256,7 @@ impl Coordinator {
         };
         let (last, horizon) = self.boundaries.emission(self.emitted, self.bound.min(complete));
         let awaited = self.processes.iter().any(|standing| standing.handed < self.emitted);
-        if !due || awaited || last <= self.emitted {
+        if !due || awaited || last <= self.emitted || last < self.whole {
             return None;
         }
         self.emission_began = Instant::now();
