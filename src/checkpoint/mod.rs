@@ -25,7 +25,7 @@ mod writer;
 pub use error::CheckpointError;
 pub use fed::{Fed, Records};
 pub use import::Import;
-pub use manifest::{HeldRows, Manifest, read_rows, seal, unseal, write_rows};
+pub use manifest::{HeldRows, Manifest, rows_of, seal, unseal, write_rows};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;
 pub use segment::{Damage, Listed, LoadFault, Segment, SegmentWriter};
