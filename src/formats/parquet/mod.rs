@@ -4,6 +4,7 @@
 //! per distinct value and not once per row.
 
 mod columns;
+mod footer;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use self::columns::{Cache, Checked, Columns, Need};
+pub use self::footer::footer;
 use super::fields::rank;
 use super::reject::{Origin, Position, Reject, payload};
 use super::{Batch, DecodeError};
@@ -111,13 +113,6 @@ impl From<crate::names::Collision> for ReadError {
     }
 }
 
-/// Reads the footer of a file.
-pub fn footer(file: &File) -> Result<ArrowReaderMetadata, String> {
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ArrowReaderMetadata::load(file, options)
-        .map_err(|error| format!("the Parquet footer can't be read: {error}"))
-}
-
 /// Reads one row group.
 pub struct ParquetReader {
     kind: Kind,
@@ -146,8 +141,8 @@ impl ParquetReader {
         origin: Arc<str>,
         names: SharedNames,
     ) -> Result<Self, String> {
-        let row =
-            footer.metadata().row_groups()[..group].iter().map(|group| group.num_rows().max(0) as u64).sum();
+        let before = &footer.metadata().row_groups()[..group];
+        let row = before.iter().map(|group| group.num_rows().max(0) as u64).sum();
         let rows = open(file, footer, group, kind)?;
         let (interned, countries, devices) = Default::default();
         Ok(Self { kind, file: origin, names, rows, row, interned, countries, devices })
@@ -395,5 +390,3 @@ fn open(
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub use tests::file as sample;
