@@ -7,10 +7,11 @@ mod columns;
 mod footer;
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Schema};
+use arrow_schema::{ArrowError, DataType, Schema};
 use dataflows::model::events::{Bid, Click, Conversion, Country, Device, Dims, Impression};
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::reject::{Feed, Reason};
@@ -155,12 +156,14 @@ impl ParquetReader {
 
     /// Decodes the next rows; false at the end.
     pub fn read(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
-        let rows = match self.rows.next() {
-            None => return Ok(false),
-            Some(Err(error)) => {
-                return Err(ReadError::File(format!("the row group can't be read on: {error}")));
-            }
-            Some(Ok(rows)) => rows,
+        // The library panics at some damaged pages. After an error nobody reads on from it.
+        let next = catch_unwind(AssertUnwindSafe(|| self.rows.next()));
+        let next =
+            next.unwrap_or_else(|_| Some(Err(ArrowError::ParquetError("a page is damaged".to_owned()))));
+        let rows = match next.transpose() {
+            Ok(None) => return Ok(false),
+            Ok(Some(rows)) => rows,
+            Err(error) => return Err(ReadError::File(format!("the row group can't be read on: {error}"))),
         };
         match self.kind {
             Kind::Bids => self.bids(&rows, batch)?,
