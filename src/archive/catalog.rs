@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use dataflows::model::time::Epoch;
 
 use super::error::ArchiveError;
-use super::manifest::{self, Entry, failed};
+use super::manifest::{self, Entry, lookup_rows};
 use super::state::{furthest, newest};
 use crate::bindings::Positions;
-use crate::checkpoint::{HeldRows, read_rows};
+use crate::checkpoint::HeldRows;
 use crate::store::Store;
 
 /// What an archive holds.
@@ -43,10 +43,8 @@ impl Catalog {
         if !std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_manifest)) {
             return Ok(None);
         }
-        let store = Store::directory(directory).map_err(|source| ArchiveError::Store {
-            place: directory.display().to_string(),
-            source: Box::new(source.into()),
-        })?;
+        let store = Store::directory(directory)
+            .map_err(|source| ArchiveError::Store { place: directory.display().to_string(), source })?;
         let (found, _) = newest(&store)?;
         let Some(first) = found.first() else { return Ok(None) };
         if let Some(other) = found.iter().find(|other| other.job != first.job) {
@@ -55,7 +53,7 @@ impl Catalog {
         }
         let mut rows = HeldRows::new();
         for listed in found.iter().filter_map(|manifest| manifest.lookups.as_ref()) {
-            rows.extend(read_rows(&store, listed).map_err(|source| failed(&store, source))?);
+            rows.extend(lookup_rows(&store, listed)?);
         }
         let mut files: Vec<Entry> = found.iter().flat_map(|manifest| manifest.files.clone()).collect();
         files.sort_by(|a, b| (a.hour, a.kind, &a.name).cmp(&(b.hour, b.kind, &b.name)));

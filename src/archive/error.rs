@@ -1,6 +1,6 @@
 //! Why an archive can't be written or read.
 
-use crate::checkpoint::CheckpointError;
+use crate::store::StoreError;
 
 /// Why an archive can't be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ pub enum ArchiveError {
         /// Where.
         place: String,
         /// Why.
-        source: Box<CheckpointError>,
+        source: StoreError,
     },
     /// A manifest isn't what was written.
     #[error(
@@ -25,6 +25,18 @@ pub enum ArchiveError {
         name: String,
         /// How.
         what: String,
+    },
+    /// The rows of lookup topics aren't what was written.
+    #[error("{name} of the archive in {place} is damaged at byte {at}: {what}; restore it from a copy")]
+    DamagedRows {
+        /// Where.
+        place: String,
+        /// Which.
+        name: String,
+        /// Where in it.
+        at: usize,
+        /// How.
+        what: &'static str,
     },
     /// A file can't be written as Parquet, or isn't what was written.
     #[error("{name} of the archive in {place} can't be read or written as Parquet")]

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::error::ArchiveError;
 use super::kind::Kind;
 use crate::bindings::{Positions, TopicPartition};
-use crate::checkpoint::{Listed, seal, unseal};
-use crate::store::Store;
+use crate::checkpoint::{Damage, HeldRows, Listed, rows_of, seal, unseal};
+use crate::store::{Store, StoreError};
 
 const VERSION: u32 = 1;
 const PREFIX: &str = "manifest-";
@@ -165,6 +165,18 @@ impl Manifest {
 }
 
 /// The store failed.
-pub fn failed(store: &Store, source: impl Into<crate::checkpoint::CheckpointError>) -> ArchiveError {
-    ArchiveError::Store { place: store.place().to_owned(), source: Box::new(source.into()) }
+pub fn failed(store: &Store, source: StoreError) -> ArchiveError {
+    ArchiveError::Store { place: store.place().to_owned(), source }
+}
+
+/// The rows of lookup topics that an object holds.
+///
+/// # Errors
+/// See [`ArchiveError`].
+pub fn lookup_rows(store: &Store, listed: &Listed) -> Result<HeldRows, ArchiveError> {
+    let bytes = store.read(&listed.name).map_err(|source| failed(store, source))?;
+    rows_of(&bytes, listed).map_err(|Damage { at, what }| {
+        let (place, name) = (store.place().to_owned(), listed.name.clone());
+        ArchiveError::DamagedRows { place, name, at, what }
+    })
 }

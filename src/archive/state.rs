@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::error::ArchiveError;
-use super::manifest::{self, Manifest, failed};
+use super::manifest::{self, Manifest, failed, lookup_rows};
 use crate::bindings::Positions;
-use crate::checkpoint::{HeldRows, read_rows};
+use crate::checkpoint::HeldRows;
 use crate::store::Store;
 
 /// How often the manifests are listed anew when one vanishes while it is read.
@@ -77,7 +77,7 @@ impl Archive {
         let mut rows = HeldRows::new();
         for manifest in &found {
             if let Some(listed) = &manifest.lookups {
-                rows.extend(read_rows(store, listed).map_err(|source| failed(store, source))?);
+                rows.extend(lookup_rows(store, listed)?);
             }
         }
         mine.files = kept().flat_map(|manifest| manifest.files.clone()).collect();

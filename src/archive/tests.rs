@@ -370,3 +370,25 @@ fn every_kind_is_read_back_as_it_was() {
     assert_eq!(rejected, [(0, "bad_timestamp", 1), (1_764_041_400 / 60, "bad_enum", 1)]);
     assert!(!anew.hashed_names().is_empty(), "texts come back");
 }
+
+#[test]
+fn what_is_wrong_with_the_store_or_its_rows_is_told_of_the_archive() {
+    use std::error::Error;
+    let root = tempfile::tempdir().expect("temporary");
+    let store = store(root.path());
+    let (bytes, listed) = crate::checkpoint::write_rows(&Default::default(), "lookups-0-a-1.json".to_owned());
+    let told = |bytes: Option<&[u8]>| {
+        if let Some(bytes) = bytes {
+            std::fs::write(root.path().join(&listed.name), bytes).expect("written");
+        }
+        let error = manifest::lookup_rows(&store, &listed).expect_err("not what was written");
+        format!("{error}: {:?}", error.source().map(ToString::to_string))
+    };
+    let (missing, damaged) = (told(None), told(Some(&bytes[1..])));
+    assert!(missing.contains("the archive in") && missing.contains("there is no lookups-0"), "{missing}");
+    assert!(
+        damaged.contains("lookups-0-a-1.json of the archive in") && damaged.contains("checksum"),
+        "{damaged}"
+    );
+    assert!(![missing, damaged].concat().contains("checkpoint"));
+}

@@ -178,13 +178,20 @@ pub fn write_rows(rows: &HeldRows, name: String) -> (Vec<u8>, Listed) {
 /// See [`CheckpointError`].
 pub fn read_rows(store: &Store, listed: &Listed) -> Result<HeldRows, CheckpointError> {
     let bytes = super::recovery::read(store, &listed.name)?;
-    let damaged = |damage| damaged(store, &listed.name, damage);
-    if xxh3_64(&bytes) != listed.checksum {
-        return Err(damaged(Damage { at: 0, what: "its checksum is not the one in the manifest" }));
+    rows_of(&bytes, listed).map_err(|damage| damaged(store, &listed.name, damage))
+}
+
+/// The rows in the bytes of such an object.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn rows_of(bytes: &[u8], listed: &Listed) -> Result<HeldRows, Damage> {
+    if xxh3_64(bytes) != listed.checksum {
+        return Err(Damage { at: 0, what: "its checksum is not the one in the manifest" });
     }
-    let held: Vec<HeldRow> = unseal(&bytes).map_err(damaged)?;
+    let held: Vec<HeldRow> = unseal(bytes)?;
     let row = |HeldRow { topic, partition, key, row }: HeldRow| {
-        let key = STANDARD.decode(key).map_err(|_| damaged(Damage { at: 0, what: "a key is no base 64" }))?;
+        let key = STANDARD.decode(key).map_err(|_| Damage { at: 0, what: "a key is no base 64" })?;
         Ok(((TopicPartition { topic, partition }, key.into()), row))
     };
     held.into_iter().map(row).collect()

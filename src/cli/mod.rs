@@ -35,6 +35,8 @@ mod exit {
     pub const DIFFERS: u8 = 5;
     /// The processes of a cluster failed too often.
     pub const TOO_OFTEN: u8 = 6;
+    /// Another run has taken this one's place. The supervisor knows the number, too.
+    pub const FENCED: u8 = 7;
     /// The numbers did not add up; nothing was published.
     pub const IMBALANCE: u8 = 70;
 }
@@ -91,6 +93,8 @@ fn report(error: &anyhow::Error) {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
+    use crate::archive::ArchiveError;
+    use crate::checkpoint::CheckpointError;
     use crate::generate::GenerateError;
     use crate::runtime::live::LiveError;
     use crate::runtime::replay::ReplayError;
@@ -112,6 +116,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
         Some(LiveError::NoKafka) => return exit::BAD_CONFIG,
         Some(LiveError::Imbalance { .. }) => return exit::IMBALANCE,
+        Some(
+            LiveError::Checkpoint(CheckpointError::Fenced { .. })
+            | LiveError::Archive(ArchiveError::Fenced { .. }),
+        ) => return exit::FENCED,
         _ => {}
     }
     match error.downcast_ref() {
@@ -137,5 +145,18 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_whose_place_was_taken_ends_with_a_code_of_its_own() {
+        use crate::archive::ArchiveError;
+        use crate::checkpoint::CheckpointError;
+        use crate::runtime::live::LiveError;
+
+        let (place, number) = ("a place".to_owned(), 2);
+        let checkpoint = CheckpointError::Fenced { place: place.clone(), number };
+        for error in [LiveError::from(checkpoint), ArchiveError::Fenced { place, number }.into()] {
+            assert_eq!(exit_code(&error.into()), exit::FENCED);
+        }
     }
 }

@@ -9,7 +9,7 @@ use dataflows::model::time::Epoch;
 
 use crate::archive::{Aged, Archive, ArchiveError, Keeper, Merging, Plan, Retention, Shape, Shard, job};
 use crate::config::archive::ArchiveConfig;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Where files are written, and where they are moved to.
 pub type Places = (Arc<Store>, Option<Arc<Store>>);
@@ -20,10 +20,7 @@ pub type Places = (Arc<Store>, Option<Arc<Store>>);
 /// A directory can't be made.
 pub fn places(config: &ArchiveConfig) -> Result<Option<Places>, ArchiveError> {
     let open = |path: &PathBuf| {
-        let failed = |source: StoreError| ArchiveError::Store {
-            place: path.display().to_string(),
-            source: Box::new(source.into()),
-        };
+        let failed = |source| ArchiveError::Store { place: path.display().to_string(), source };
         Store::directory(path).map(Arc::new).map_err(failed)
     };
     let Some(store) = config.directory.as_ref().map(open).transpose()? else { return Ok(None) };

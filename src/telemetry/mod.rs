@@ -6,6 +6,7 @@
 
 mod server;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use dataflows::model::reject::{Feed, Reason};
@@ -229,12 +230,18 @@ impl Telemetry {
     /// A batch was read.
     pub fn batch(&self, batch: &Batch) {
         let [bids, impressions, clicks, conversions] = self.held(batch);
-        let by_feed = [bids, clicks + conversions, impressions];
-        for (feed, count) in Feed::ALL.into_iter().zip(by_feed) {
-            self.receive(feed, count);
-        }
+        let mut received = [bids, clicks + conversions, impressions];
+        let mut rejected = BTreeMap::<(Feed, Reason), u64>::new();
         for reject in &batch.rejects {
-            self.reject(reject.feed, reject.reason);
+            received[reject.feed as usize] += 1;
+            *rejected.entry((reject.feed, reject.reason)).or_default() += 1;
+        }
+        for (feed, count) in Feed::ALL.into_iter().zip(received) {
+            self.received.get_or_create(&ByFeed { feed: feed.as_str() }).inc_by(count as u64);
+        }
+        for ((feed, reason), count) in rejected {
+            let (feed, reason) = (feed.as_str(), reason.as_str());
+            self.rejected.get_or_create(&ByReason { feed, reason }).inc_by(count);
         }
     }
 
@@ -250,16 +257,6 @@ impl Telemetry {
             self.live.get_or_create(&kind.label()).inc_by(count as i64);
         }
         kinds.map(|(_, count)| count)
-    }
-
-    fn receive(&self, feed: Feed, count: usize) {
-        self.received.get_or_create(&ByFeed { feed: feed.as_str() }).inc_by(count as u64);
-    }
-
-    fn reject(&self, feed: Feed, reason: Reason) {
-        self.receive(feed, 1);
-        let (feed, reason) = (feed.as_str(), reason.as_str());
-        self.rejected.get_or_create(&ByReason { feed, reason }).inc();
     }
 
     /// Events were let go of.

@@ -22,15 +22,20 @@ fn what_is_told_is_shown_and_readiness_follows_the_first_publication() {
     batch.clicks.push(Default::default());
     batch.clicks.push(Default::default());
     let origin = Origin { file: "events".into(), position: Position::Byte(0) };
-    batch.rejects.push(Reject::malformed(Feed::Events, origin, b"?", ""));
+    for feed in [Feed::Events, Feed::Impressions, Feed::Events] {
+        batch.rejects.push(Reject::malformed(feed, origin.clone(), b"?", ""));
+    }
     telemetry.batch(&batch);
     telemetry.expired(Kind::Clicks, 1);
 
     let answer = get(server.address(), "/metrics");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     for line in [
-        "advertisex_records_received_total{feed=\"events\"} 3",
-        "advertisex_records_rejected_total{feed=\"events\",reason=\"malformed\"} 1",
+        "advertisex_records_received_total{feed=\"bid_requests\"} 0",
+        "advertisex_records_received_total{feed=\"events\"} 4",
+        "advertisex_records_received_total{feed=\"impressions\"} 1",
+        "advertisex_records_rejected_total{feed=\"events\",reason=\"malformed\"} 2",
+        "advertisex_records_rejected_total{feed=\"impressions\",reason=\"malformed\"} 1",
         "advertisex_events_expired_total{kind=\"clicks\"} 1",
         "advertisex_live_events{kind=\"clicks\"} 1",
     ] {

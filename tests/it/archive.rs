@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,18 +14,14 @@ use advertisex::bindings::{Range, TopicPartition};
 use advertisex::config::Config;
 use advertisex::formats::Batch;
 use advertisex::names::Names;
-use advertisex::runtime::cluster::Cluster;
 use advertisex::runtime::job::TimeRange;
 use advertisex::runtime::replay::{Options, Replayed, replay};
-use advertisex::sinks::table_file::TableFormat;
 use advertisex::sources::files::{SplitReader, discover, plan};
 use advertisex::store::Store;
 use dataflows::model::time::EventTime;
 use tempfile::TempDir;
 
-pub fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
-}
+use crate::golden::{self, golden};
 
 /// Archives raw feeds as a live run does, in so many epochs.
 pub fn archive(feeds: &Path, directory: &Path, epochs: u64) {
@@ -80,19 +76,7 @@ fn is_merged(directory: &Path, epochs: u64) -> bool {
 }
 
 fn options(input: &Path, output: &Path, range: TimeRange) -> Options {
-    Options {
-        input: input.to_owned(),
-        lookups: Some(golden()),
-        rules: None,
-        output: output.to_owned(),
-        format: TableFormat::Csv,
-        cluster: Cluster::alone(2),
-        stop: Arc::default(),
-        epoch_events: 0,
-        range,
-        force: true,
-        quiet: true,
-    }
+    Options { range, force: true, ..golden::options(input, output, 2) }
 }
 
 fn run(input: &Path, output: &Path, range: TimeRange) -> Replayed {

@@ -30,20 +30,25 @@ pub fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-fn run(input: &Path, output: &Path, workers: usize, epoch_events: usize) -> Replayed {
-    let options = Options {
+/// A replay with the golden lookups, on some workers of one process.
+pub fn options(input: &Path, output: &Path, workers: usize) -> Options {
+    Options {
         input: input.to_owned(),
         lookups: Some(golden()),
         rules: None,
         output: output.to_owned(),
         format: TableFormat::Csv,
         cluster: Cluster::alone(workers),
-        epoch_events,
+        epoch_events: 0,
         range: TimeRange::default(),
         force: false,
         quiet: true,
         stop: Arc::default(),
-    };
+    }
+}
+
+fn run(input: &Path, output: &Path, workers: usize, epoch_events: usize) -> Replayed {
+    let options = Options { epoch_events, ..options(input, output, workers) };
     let done = replay(&Config::load(None).expect("defaults load"), &options).expect("replays");
     done.expect("the first process says what was done")
 }

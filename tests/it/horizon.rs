@@ -1,7 +1,6 @@
 //! A horizon that moves over random histories: what it lets go of moves no number that is open.
 //! `ADVERTISEX_SEED` runs one seed only.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use dataflows::model::horizon::{Gate, Horizon};
@@ -16,19 +15,9 @@ use crate::oracle::aging::{Plan, Step, open, rows, run};
 use crate::oracle::coverage::Coverage;
 use crate::oracle::generate::{START, history};
 use crate::oracle::passing::Passing;
-use crate::oracle::{Record, State, recompute};
+use crate::oracle::{Record, State, recompute, seeds};
 
 const HOUR: i64 = 3_600_000;
-
-fn seeds(all: Range<u64>) -> Range<u64> {
-    match std::env::var("ADVERTISEX_SEED") {
-        Ok(seed) => {
-            let seed: u64 = seed.parse().expect("ADVERTISEX_SEED is a whole number");
-            seed..seed + 1
-        }
-        Err(_) => all,
-    }
-}
 
 fn time(millis: i64) -> EventTime {
     EventTime::from_millis(millis).expect("in range")

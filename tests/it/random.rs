@@ -1,7 +1,6 @@
 //! Random histories: at every epoch, under any batching, order and number of workers, the tables
 //! are what a recomputation from scratch says. `ADVERTISEX_SEED` runs one seed only.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
@@ -13,21 +12,10 @@ use crate::oracle::coverage::Coverage;
 use crate::oracle::generate::history;
 use crate::oracle::run::{History, Plan, run};
 use crate::oracle::tables::Tables;
-use crate::oracle::{Change, State, recompute};
+use crate::oracle::{Change, State, recompute, seeds};
 
 /// How often each case must have been met over the whole run.
 const OFTEN: usize = 30;
-
-/// The seeds to run: those given, unless the environment names one.
-fn seeds(all: Range<u64>) -> Range<u64> {
-    match std::env::var("ADVERTISEX_SEED") {
-        Ok(seed) => {
-            let seed: u64 = seed.parse().expect("ADVERTISEX_SEED is a whole number");
-            seed..seed + 1
-        }
-        Err(_) => all,
-    }
-}
 
 fn expected(history: &History, coverage: &mut Coverage) -> Vec<Tables> {
     let mut state = State::default();

@@ -153,7 +153,7 @@ fn a_run_that_was_cut_off_does_no_harm_to_the_one_that_has_taken_its_place() {
     let before = fs::metadata(state("state")).expect("there").len();
     signal(&cut_off, "-CONT");
     stage.produce_piece(2, 3, Duration::ZERO);
-    assert_eq!(cut_off.ended(SOON).code(), Some(1), "it has found out");
+    assert_eq!(cut_off.ended(SOON).code(), Some(7), "it has found out");
     assert_eq!(fs::metadata(state("state")).expect("there").len(), before, "and bound nothing more");
     other.kill();
     let mut other = stage.start(&["--state", "other", "--until-idle-ms", "1500"]);

@@ -10,6 +10,16 @@ use rand::rngs::StdRng;
 use crate::server;
 use crate::stage::{Stage, kafka};
 
+/// The tables that were computed elsewhere, and of how many columns their keys are.
+pub const TABLES: [(&str, usize); 6] = [
+    ("performance_minute", 2),
+    ("performance_hour", 6),
+    ("attribution_hour", 3),
+    ("reach_day", 2),
+    ("supply_hour", 4),
+    ("conversion_paths", 2),
+];
+
 pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
@@ -24,14 +34,7 @@ pub fn stage() -> Option<(services::Kafka, Stage)> {
 
 /// All tables but the one that counts duplicates, of which there are more.
 pub fn check(stage: &Stage) {
-    for (table, keys) in [
-        ("performance_minute", 2),
-        ("performance_hour", 6),
-        ("attribution_hour", 3),
-        ("reach_day", 2),
-        ("supply_hour", 4),
-        ("conversion_paths", 2),
-    ] {
+    for (table, keys) in TABLES {
         stage.check(&golden("expected"), table, keys);
     }
 }

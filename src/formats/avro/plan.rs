@@ -259,7 +259,13 @@ impl<'s> Compiler<'s> {
                         }
                     });
                 }
-                self.nodes[node] = Node::Record(parts);
+                let takes_nothing =
+                    |(part, _): &(usize, u32)| matches!(self.nodes[*part], Node::Null | Node::Fixed(0));
+                // A few records of records without any bytes would be endless work: passed over at once.
+                self.nodes[node] = match paths.is_none() && parts.iter().all(takes_nothing) {
+                    true => Node::Fixed(0),
+                    false => Node::Record(parts),
+                };
                 return Ok(node);
             }
         };

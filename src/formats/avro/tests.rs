@@ -145,3 +145,19 @@ fn fields_are_found_by_name_whatever_else_the_schema_holds() {
     use Reason::{BadEnum, BadNumber, MissingField, NegativeMoney};
     assert_eq!(reasons, [MissingField, BadNumber, NegativeMoney, BadEnum]);
 }
+
+#[test]
+fn records_that_hold_nothing_but_records_without_bytes_take_no_time() {
+    let nothing = (1..=38).fold("\"null\"".to_owned(), |inner, level| {
+        let again = if level == 1 { "null".to_owned() } else { format!("L{}", level - 1) };
+        let fields = format!(r#"{{"name":"a","type":{inner}}},{{"name":"b","type":"{again}"}}"#);
+        format!(r#"{{"type":"record","name":"L{level}","fields":[{fields}]}}"#)
+    });
+    let text = format!(r#"{{"type":"record","name":"R","fields":[{{"name":"nothing","type":{nothing}}}]}}"#);
+    let layout = Config::load(None).expect("valid").sources.bid_requests.layout;
+    let schema = WriterSchema::compile(&text, &layout).expect("valid");
+    let (decoder, mut batch) = (DatumDecoder::new(&layout, Arc::default()), Batch::default());
+    let position = crate::formats::Position::Message { partition: 0, offset: 0 };
+    decoder.datum(&schema, b"", &"t".into(), position, &mut batch).expect("no collision");
+    assert_eq!(batch.rejects.len(), 1);
+}

@@ -4,12 +4,14 @@
 //! per distinct value and not once per row.
 
 mod columns;
+mod footer;
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Schema};
+use arrow_schema::{ArrowError, DataType, Schema};
 use dataflows::model::events::{Bid, Click, Conversion, Country, Device, Dims, Impression};
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::reject::{Feed, Reason};
@@ -20,6 +22,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use self::columns::{Cache, Checked, Columns, Need};
+pub use self::footer::footer;
 use super::fields::rank;
 use super::reject::{Origin, Position, Reject, payload};
 use super::{Batch, DecodeError};
@@ -111,13 +114,6 @@ impl From<crate::names::Collision> for ReadError {
     }
 }
 
-/// Reads the footer of a file.
-pub fn footer(file: &File) -> Result<ArrowReaderMetadata, String> {
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ArrowReaderMetadata::load(file, options)
-        .map_err(|error| format!("the Parquet footer can't be read: {error}"))
-}
-
 /// Reads one row group.
 pub struct ParquetReader {
     kind: Kind,
@@ -146,8 +142,8 @@ impl ParquetReader {
         origin: Arc<str>,
         names: SharedNames,
     ) -> Result<Self, String> {
-        let row =
-            footer.metadata().row_groups()[..group].iter().map(|group| group.num_rows().max(0) as u64).sum();
+        let before = &footer.metadata().row_groups()[..group];
+        let row = before.iter().map(|group| group.num_rows().max(0) as u64).sum();
         let rows = open(file, footer, group, kind)?;
         let (interned, countries, devices) = Default::default();
         Ok(Self { kind, file: origin, names, rows, row, interned, countries, devices })
@@ -160,12 +156,14 @@ impl ParquetReader {
 
     /// Decodes the next rows; false at the end.
     pub fn read(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
-        let rows = match self.rows.next() {
-            None => return Ok(false),
-            Some(Err(error)) => {
-                return Err(ReadError::File(format!("the row group can't be read on: {error}")));
-            }
-            Some(Ok(rows)) => rows,
+        // The library panics at some damaged pages. After an error nobody reads on from it.
+        let next = catch_unwind(AssertUnwindSafe(|| self.rows.next()));
+        let next =
+            next.unwrap_or_else(|_| Some(Err(ArrowError::ParquetError("a page is damaged".to_owned()))));
+        let rows = match next.transpose() {
+            Ok(None) => return Ok(false),
+            Ok(Some(rows)) => rows,
+            Err(error) => return Err(ReadError::File(format!("the row group can't be read on: {error}"))),
         };
         match self.kind {
             Kind::Bids => self.bids(&rows, batch)?,
@@ -395,5 +393,3 @@ fn open(
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub use tests::file as sample;

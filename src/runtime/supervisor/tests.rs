@@ -76,7 +76,7 @@ fn restarts_have_an_end() {
 
 #[test]
 fn what_no_restart_mends_is_not_started_again() {
-    for code in [2, 3, 4, 70] {
+    for code in [2, 3, 4, 7, 70] {
         let dir = tempfile::tempdir().expect("temporary directory");
         let script = format!("echo x >>started\nexit {code}");
         let error = supervise(plan(dir.path(), &script, quickly(5)), &|| false).expect_err("fails");

@@ -14,6 +14,7 @@ pub mod tables;
 mod traffic;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use dataflows::model::events::{Bid, Click, Conversion, Impression};
 use dataflows::model::ids::Id;
@@ -26,6 +27,17 @@ use coverage::{Case, Coverage};
 use lookups::Lookups;
 use tables::Tables;
 use traffic::{Accepted, Traffic};
+
+/// The seeds to run: those given, unless the environment names one by `ADVERTISEX_SEED`.
+pub fn seeds(all: Range<u64>) -> Range<u64> {
+    match std::env::var("ADVERTISEX_SEED") {
+        Ok(seed) => {
+            let seed: u64 = seed.parse().expect("ADVERTISEX_SEED is a whole number");
+            seed..seed + 1
+        }
+        Err(_) => all,
+    }
+}
 
 /// Anything that can be given to the job.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
