@@ -8,6 +8,7 @@ use advertisex::checkpoint::{Manifest, Records};
 use advertisex::config::Config;
 use advertisex::formats::Batch;
 use advertisex::generate::{Format, Plan, write};
+use advertisex::names::Names;
 use advertisex::sources::files::{SplitReader, discover, plan};
 use dataflows::model::horizon::Horizon;
 
