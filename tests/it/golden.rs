@@ -9,6 +9,7 @@ use std::sync::Arc;
 use advertisex::config::Config;
 use advertisex::runtime::cluster::Cluster;
 use advertisex::runtime::job::TimeRange;
+use advertisex::runtime::output::Output;
 use advertisex::runtime::replay::{Options, Replayed, replay};
 use advertisex::sinks::table_file::TableFormat;
 use apache_avro::{Reader, Writer};
@@ -35,16 +36,14 @@ fn run(input: &Path, output: &Path, workers: usize, epoch_events: usize) -> Repl
         input: input.to_owned(),
         lookups: Some(golden()),
         rules: None,
-        output: output.to_owned(),
-        format: TableFormat::Csv,
         cluster: Cluster::alone(workers),
         epoch_events,
         range: TimeRange::default(),
-        force: false,
         quiet: true,
         stop: Arc::default(),
     };
-    let done = replay(&Config::load(None).expect("defaults load"), &options).expect("replays");
+    let output = Output::Directory { path: output.to_owned(), format: TableFormat::Csv, force: false };
+    let done = replay(&Config::load(None).expect("defaults load"), &options, &output).expect("replays");
     done.expect("the first process says what was done")
 }
 

@@ -372,6 +372,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         workers: options.workers,
     };
     let archive_lock = archives::lock(&config.archive, false)?;
+    clickhouse.finish_swap()?;
     let archiver = start_archive(config, options, &run, checkpoint, &names)?;
     let checkpointer = Checkpointer::start(Arc::clone(&store), &recovery, &run, Arc::clone(&names), plan)?;
     let writer = Writer::new(options.job.clone(), 0);
