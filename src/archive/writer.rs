@@ -270,6 +270,11 @@ impl Writer {
             self.last = Instant::now();
         }
         self.write()?;
+        let is_whole = self.pending.range(..=published).next().is_none();
+        if over && is_whole && published > self.keeper.current.epoch {
+            // Nothing was read since the last files; so nothing is missing, and readers can tell.
+            self.keeper.commit(Manifest { epoch: published, ..self.keeper.current.clone() })?;
+        }
         if tidying && !over {
             // One merge at a time: what is read meanwhile waits in memory.
             self.keeper.merge_some(self.plan.merging)?;

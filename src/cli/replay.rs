@@ -46,9 +46,9 @@ fn into_clickhouse(args: &args::Replay, config: &Config, options: &Options) -> a
     }
     tell(&replayed)?;
     let tables = &replayed.report.tables;
-    let rows = tables.iter().map(|table| {
-        vec![table.table.to_owned(), show::count(table.rows), table.digest.clone()]
-    });
+    let rows = tables
+        .iter()
+        .map(|table| vec![table.table.to_owned(), show::count(table.rows), table.digest.clone()]);
     show::line(&show::table(&["table", "rows", "digest"], rows))?;
     show::line(&format!(
         "generation {} is published: {} tables as of epoch {}, exchanged in {:.0} ms; start the live run again",

@@ -16,8 +16,8 @@ use differential_dataflow::difference::Semigroup;
 use timely::worker::Worker;
 
 use super::job::{Counts, Job};
-use super::publish::{Publication, Totals};
 use super::output::Place;
+use super::publish::{Publication, Totals};
 use super::replay::{ReplayError, Replayed, write_rejects, write_report};
 use super::report::{RunReport, feeds};
 use crate::config::Config;

@@ -193,7 +193,8 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
     let (skipped, splits) = (history.skipped, history.splits);
     let input = (history.files, splits.iter().map(|split| split.bytes).sum());
 
-    let connected = cluster.connect(&purpose((options, output.format()), &rows, input), &|| options.stop.load(Relaxed))?;
+    let connected = cluster
+        .connect(&purpose((options, output.format()), &rows, input), &|| options.stop.load(Relaxed))?;
     let part = (!cluster.is_alone()).then(|| (connected.run(), cluster.process()));
     let opened = output.open(part)?;
     let shared = Arc::new(Shared {
@@ -217,7 +218,11 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
 }
 
 /// What all processes of a replay have in common.
-fn purpose((options, format): (&Options, Option<TableFormat>), rows: &[LookupRow], (files, bytes): (usize, u64)) -> String {
+fn purpose(
+    (options, format): (&Options, Option<TableFormat>),
+    rows: &[LookupRow],
+    (files, bytes): (usize, u64),
+) -> String {
     let Options { range, epoch_events, .. } = options;
     format!("replay {files} {bytes} {range:?} {epoch_events} {format:?} {rows:?}")
 }

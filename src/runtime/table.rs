@@ -105,27 +105,26 @@ fn append<R: Published>(
     written: &Mutex<Written>,
     texts: &Texts,
 ) -> Result<(), PublishError> {
-        let mut rows: Vec<(Lead, &R)> =
-            piece.rows.iter().flatten().map(|row| (row.lead(texts), row)).collect();
-        // Nearly all rows are told apart by their leads.
-        let first = rows.first().map_or(0, |(lead, _)| lead[0]);
-        let shared = rows.iter().fold(0, |bits, (lead, _)| bits | (lead[0] ^ first)).leading_zeros();
-        sort_by_digits(&mut rows, |(lead, _)| digits(lead[0], shared), |a, b| a.0.cmp(&b.0));
-        for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
-            tied.sort_by_cached_key(|(_, row)| row.key(texts));
-        }
-        let (encoded, digest) = encoder.encode(&rows, texts)?;
-        drop(rows);
-        drop(piece.rows);
+    let mut rows: Vec<(Lead, &R)> = piece.rows.iter().flatten().map(|row| (row.lead(texts), row)).collect();
+    // Nearly all rows are told apart by their leads.
+    let first = rows.first().map_or(0, |(lead, _)| lead[0]);
+    let shared = rows.iter().fold(0, |bits, (lead, _)| bits | (lead[0] ^ first)).leading_zeros();
+    sort_by_digits(&mut rows, |(lead, _)| digits(lead[0], shared), |a, b| a.0.cmp(&b.0));
+    for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
+        tied.sort_by_cached_key(|(_, row)| row.key(texts));
+    }
+    let (encoded, digest) = encoder.encode(&rows, texts)?;
+    drop(rows);
+    drop(piece.rows);
 
-        let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-        let Written { file, pieces, digest: sum } = &mut *written;
-        sum.add(digest);
-        pieces.put(piece.number, encoded);
-        while let Some(next) = pieces.next() {
-            file.append(next, R::TABLE)?;
-        }
-        Ok(())
+    let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+    let Written { file, pieces, digest: sum } = &mut *written;
+    sum.add(digest);
+    pieces.put(piece.number, encoded);
+    while let Some(next) = pieces.next() {
+        file.append(next, R::TABLE)?;
+    }
+    Ok(())
 }
 
 /// Gives out numbered things in order, in whatever order they come.

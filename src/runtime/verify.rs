@@ -186,7 +186,8 @@ pub fn verify(config: &Config, options: &Options) -> Result<Verified, VerifyErro
         Other::ClickHouse(clickhouse, _) => clickhouse.frontier(&archive.job, 0)?,
         Other::Directory(..) => None,
     };
-    let verdicts = Shape::all().into_iter().map(|shape| judge(&shape, (&replayed, &recomputed), &other, options.limit));
+    let verdicts =
+        Shape::all().into_iter().map(|shape| judge(&shape, (&replayed, &recomputed), &other, options.limit));
     let verdicts = verdicts.collect::<Result<_, _>>()?;
     Ok(Verified { verdicts, archived: archive.epoch, begins: archive.begins, published })
 }

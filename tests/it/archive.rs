@@ -16,6 +16,7 @@ use advertisex::formats::Batch;
 use advertisex::names::Names;
 use advertisex::runtime::cluster::Cluster;
 use advertisex::runtime::job::TimeRange;
+use advertisex::runtime::output::Output;
 use advertisex::runtime::replay::{Options, Replayed, replay};
 use advertisex::sinks::table_file::TableFormat;
 use advertisex::sources::files::{SplitReader, discover, plan};
@@ -79,24 +80,25 @@ fn is_merged(directory: &Path, epochs: u64) -> bool {
     catalog.epoch == epochs && hours.len() == catalog.files.len()
 }
 
-fn options(input: &Path, output: &Path, range: TimeRange) -> Options {
+fn options(input: &Path, range: TimeRange) -> Options {
     Options {
         input: input.to_owned(),
         lookups: Some(golden()),
         rules: None,
-        output: output.to_owned(),
-        format: TableFormat::Csv,
         cluster: Cluster::alone(2),
         stop: Arc::default(),
         epoch_events: 0,
         range,
-        force: true,
         quiet: true,
     }
 }
 
+fn csv(path: &Path) -> Output {
+    Output::Directory { path: path.to_owned(), format: TableFormat::Csv, force: true }
+}
+
 fn run(input: &Path, output: &Path, range: TimeRange) -> Replayed {
-    let done = replay(&Config::load(None).expect("defaults"), &options(input, output, range));
+    let done = replay(&Config::load(None).expect("defaults"), &options(input, range), &csv(output));
     done.expect("replays").expect("the first process says what was done")
 }
 
@@ -229,8 +231,9 @@ fn a_replay_without_lookups_says_where_they_are_looked_for() {
     let root = TempDir::new().expect("temporary directory");
     let archived = root.path().join("archive");
     archive(&golden().join("raw"), &archived, 1);
-    let mut options = options(&archived, &root.path().join("tables"), TimeRange::default());
+    let mut options = options(&archived, TimeRange::default());
     options.lookups = None;
-    let error = replay(&Config::load(None).expect("defaults"), &options).expect_err("none").to_string();
+    let (config, output) = (Config::load(None).expect("defaults"), csv(&root.path().join("tables")));
+    let error = replay(&config, &options, &output).expect_err("none").to_string();
     assert!(error.contains("--lookups") && error.contains("archive holds none"), "{error}");
 }

@@ -23,7 +23,8 @@ const TABLES: [&str; 6] = [
     "conversion_paths",
 ];
 
-fn archive_every(stage: &mut Stage, interval_ms: u64) {
+/// Makes runs write an archive, so often.
+pub fn archive_every(stage: &mut Stage, interval_ms: u64) {
     stage.rest = format!(
         "[archive]\ndirectory = \"archive\"\ninterval_ms = {interval_ms}\nmerge_after_ms = 1000\n\
          row_group_rows = 500\n"
@@ -32,7 +33,7 @@ fn archive_every(stage: &mut Stage, interval_ms: u64) {
 }
 
 /// Runs the program; what it says on stdout.
-fn program(stage: &Stage, arguments: &[&str]) -> String {
+pub fn program(stage: &Stage, arguments: &[&str]) -> String {
     let done = stage.program(arguments);
     assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("text")

@@ -5,6 +5,7 @@ mod broker;
 mod clickhouse;
 mod crash;
 mod demo;
+mod generation;
 mod golden;
 mod horizon;
 mod objects;

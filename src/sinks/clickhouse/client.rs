@@ -155,7 +155,8 @@ impl ClickHouse {
     /// # Errors
     /// What the server said.
     pub fn frontiers(&self) -> Result<Vec<Frontier>, ClickHouseError> {
-        let sql = "SELECT job, shard, max(epoch) AS epoch FROM frontier GROUP BY job, shard ORDER BY job, shard";
+        let sql =
+            "SELECT job, shard, max(epoch) AS epoch FROM frontier GROUP BY job, shard ORDER BY job, shard";
         self.call("read the frontiers", self.database().query(sql).fetch_all())
     }
 

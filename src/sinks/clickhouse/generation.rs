@@ -142,7 +142,9 @@ impl Generation {
         let number = self.insist(|| self.server.next_generation())?;
         let planned =
             self.insist(|| self.server.plan_swap((number, &*self.mark), (&*self.job, self.version), rows))?;
-        self.insist(|| self.server.insert_generation(&planned, &format!("generation/{number}{}", self.mark)))?;
+        self.insist(|| {
+            self.server.insert_generation(&planned, &format!("generation/{number}{}", self.mark))
+        })?;
         let began = Instant::now();
         self.insist(|| self.server.exchange_all(&planned))?;
         let took = began.elapsed();
@@ -162,7 +164,8 @@ impl Generation {
     }
 
     fn drop_unfinished(&self) -> Result<(), ClickHouseError> {
-        let sql = "SELECT name FROM system.tables WHERE database = {database:String} AND name LIKE '%_next_%'";
+        let sql =
+            "SELECT name FROM system.tables WHERE database = {database:String} AND name LIKE '%_next_%'";
         let query = self.server.database().query(sql).param("database", &self.server.config().database);
         let names: Vec<String> = self.server.call("list the tables", query.fetch_all())?;
         let ours = |name: &&String| {
@@ -171,10 +174,7 @@ impl Generation {
         names.iter().filter(ours).try_for_each(|name| self.server.drop_table(name))
     }
 
-    fn insist<T>(
-        &self,
-        attempt: impl FnMut() -> Result<T, ClickHouseError>,
-    ) -> Result<T, ClickHouseError> {
+    fn insist<T>(&self, attempt: impl FnMut() -> Result<T, ClickHouseError>) -> Result<T, ClickHouseError> {
         until_done(self.server.config().backoff(), &self.stop, tell, attempt)
     }
 }

@@ -75,9 +75,9 @@ impl Pen<'_> {
     ) -> Result<(), ClickHouseError> {
         let into = format!("{}{}", T::NAME, self.suffix);
         let (writer, names) = (self.writer, self.names);
-        parts::<T>(upserts, self.limits)
-            .into_iter()
-            .try_for_each(|part| self.part(&Insert::<T> { into: &into, upserts, epochs, part, writer, names }))
+        parts::<T>(upserts, self.limits).into_iter().try_for_each(|part| {
+            self.part(&Insert::<T> { into: &into, upserts, epochs, part, writer, names })
+        })
     }
 
     /// One part. What the server finds too big is halved; a row alone that is too big is an error.

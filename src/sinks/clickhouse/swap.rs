@@ -123,10 +123,8 @@ impl ClickHouse {
     /// Notes that all tables are exchanged, and drops the old ones.
     pub(super) fn end_swap(&self, rows: &[GenerationRow]) -> Result<(), ClickHouseError> {
         let written_at = jiff::Timestamp::now().as_millisecond();
-        let swapped: Vec<_> = rows
-            .iter()
-            .map(|row| GenerationRow { is_swapped: 1, written_at, ..row.clone() })
-            .collect();
+        let swapped: Vec<_> =
+            rows.iter().map(|row| GenerationRow { is_swapped: 1, written_at, ..row.clone() }).collect();
         let token = rows.first().map_or(String::new(), |row| format!("swapped/{}", row.uuid));
         self.insert_generation(&swapped, &token)?;
         self.drop_old(rows)
