@@ -79,6 +79,26 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (feed, origin, place, position, record)
 SETTINGS non_replicated_deduplication_window = 1000;
 
+-- Generations of the facts, which `replay --into clickhouse` computes beside the published ones and
+-- then exchanges with them: a row for each table. `uuid` is the new table's own and stays with it
+-- under any name: `next_name` until it is exchanged, `table_name` from then on. is_swapped = 1 says
+-- that all tables of the generation are exchanged. `epoch` is the version of its rows.
+CREATE TABLE IF NOT EXISTS generation
+(
+    number        UInt64,
+    table_name    String,
+    next_name     String,
+    uuid          String,
+    row_count     UInt64,
+    job           String,
+    epoch         UInt64,
+    is_swapped    UInt8,
+    written_at    DateTime64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(is_swapped)
+ORDER BY (number, table_name)
+SETTINGS non_replicated_deduplication_window = 1000;
+
 -- Which version of this schema the database has; the greatest holds.
 CREATE TABLE IF NOT EXISTS schema_version
 (

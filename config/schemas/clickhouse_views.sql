@@ -111,6 +111,14 @@ SELECT job, min(epoch) AS epoch, count() AS shards, max(written_at) AS written_a
 FROM frontier FINAL
 GROUP BY job;
 
+-- Generations of the facts: while is_swapped is 0, some tables are of the new one and others are not.
+CREATE OR REPLACE VIEW generation_live AS
+SELECT
+    number, any(job) AS job, any(epoch) AS epoch, count() AS tables, sum(row_count) AS row_count,
+    min(is_swapped) AS is_swapped, max(written_at) AS written_at
+FROM generation FINAL
+GROUP BY number;
+
 -- A campaign's day, with its advertiser and its reach.
 CREATE OR REPLACE VIEW campaign_day_live AS
 WITH days AS

@@ -160,6 +160,13 @@ fn what_is_published_is_archived_and_nothing_else_and_a_start_goes_on_behind_it(
     assert!(archiver.failure().is_none());
     assert_eq!(ids(root.path()), expected(0..500));
     assert_eq!((catalog(root.path()).epoch, catalog(root.path()).begins), (6, 0));
+
+    // A run that read nothing says all the same how far it was.
+    let archiver = start(root.path(), "c", &names, plan());
+    archiver.ready();
+    archiver.published(9);
+    archiver.stop();
+    assert_eq!((catalog(root.path()).epoch, ids(root.path()).len()), (9, 500));
 }
 
 #[test]

@@ -270,6 +270,13 @@ impl Writer {
             self.last = Instant::now();
         }
         self.write()?;
+        let is_whole = self.pending.range(..=published).next().is_none();
+        if over && is_whole && published > self.keeper.current.epoch {
+            // Nothing was read since the last files; so nothing is missing, and readers can tell.
+            let mut next = self.keeper.current.clone();
+            next.epoch = published;
+            self.keeper.commit(next)?;
+        }
         if tidying && !over {
             // One merge at a time: what is read meanwhile waits in memory.
             self.keeper.merge_some(self.plan.merging)?;

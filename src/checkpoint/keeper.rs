@@ -247,7 +247,7 @@ impl Keeper {
                 Some((_, bytes)) => recovery::verify(&self.store, &self.current.job, listed, bytes)?,
                 None => recovery::open(&self.store, &self.current.job, listed)?,
             };
-            let read = (&self.store, listed, &draft.manifest.horizon);
+            let read = (&*self.store, listed, &draft.manifest.horizon);
             while let Some(rejects) = recovery::next(read, &mut segment, &mut batch, &names)? {
                 all.add(&batch);
                 rejects.into_iter().for_each(|count| all.count(count));
@@ -275,7 +275,7 @@ impl Keeper {
         let gone = gone.iter().map(|name| &**name);
         oldest
             .objects()
-            .chain(merged)
+            .chain(gone)
             .filter(|name| !needed(name))
             .try_for_each(|name| self.store.remove(name))?;
         Ok(())

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::launch::Processes;
@@ -28,7 +28,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 bad arguments; 3 bad config or lookup table; 4 the output directory \
-already holds files; 5 verify found a difference; 6 the processes of a cluster failed too often; 70 the \
+already holds files, or something published would be lost; 5 verify found a difference; 6 the processes of a cluster failed too often; 70 the \
 numbers did not add up and nothing was published.
 Logs go to stderr; ADVERTISEX_LOG sets their level (error, warn, info, debug).";
 
@@ -227,10 +227,12 @@ Examples:
   advertisex replay --input history/ --lookups lookups/ --output tables/ --format parquet --workers 8
   advertisex replay --input day/ --lookups day/ --output week/ --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z
   advertisex replay --input day/ --lookups day/ --output tables/ --hosts hosts.txt --process 1
+  advertisex replay --input archive/ --rules new_rules.csv --into clickhouse --config live.toml
 
 Input files, in any number and in subfolders too: impressions*.jsonl|json, events*.csv, bid_requests*.avro \
 (text also .gz or .zst), and canonical impressions|clicks|conversions|bids*.parquet. --config maps other names \
-and fields. Records that break a rule go to OUTPUT/rejects.jsonl; OUTPUT/run.json says what was done.")]
+and fields. Records that break a rule go to OUTPUT/rejects.jsonl; OUTPUT/run.json says what was done. --into \
+clickhouse wants the archive of the live run, which is ended before and started again afterwards.")]
 pub struct Replay {
     /// The directory of feeds.
     #[arg(long, value_name = "DIR")]
@@ -240,8 +242,15 @@ pub struct Replay {
     #[arg(long, value_name = "DIR")]
     pub lookups: Option<PathBuf>,
     /// Where the tables go; appears whole or not at all.
-    #[arg(long, value_name = "DIR")]
-    pub output: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "into", conflicts_with = "into")]
+    pub output: Option<PathBuf>,
+    /// Instead of writing files, replace the published tables: all are computed beside them, and
+    /// then take their place at once. [clickhouse] of the config says where; no live run may go on.
+    #[arg(long, value_enum, requires = "config", conflicts_with_all = ["format", "since", "until"])]
+    pub into: Option<Destination>,
+    /// With --into: the live run's name [default: that of the archive, else advertisex].
+    #[arg(long, value_name = "NAME", requires = "into")]
+    pub job: Option<String>,
     /// The format of the tables.
     #[arg(long, value_enum, default_value_t)]
     pub format: TableFormat,
@@ -263,7 +272,8 @@ pub struct Replay {
     /// Close an epoch after this many events per worker [default: from the config; 0: one epoch].
     #[arg(long, value_name = "N")]
     pub epoch_events: Option<usize>,
-    /// Replace what the output directory holds.
+    /// Replace what the output directory holds; with --into, also what is published and the input
+    /// may not hold.
     #[arg(long)]
     pub force: bool,
     /// Show no progress and no summary.
@@ -272,6 +282,14 @@ pub struct Replay {
     /// The cluster.
     #[command(flatten)]
     pub processes: Processes,
+}
+
+/// Where tables go that are not written to files.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Destination {
+    /// The database of a live run.
+    #[value(name = "clickhouse")]
+    ClickHouse,
 }
 
 /// `cluster`.

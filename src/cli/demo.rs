@@ -36,7 +36,7 @@ fn run_files(args: &args::Demo, plan: &Plan) -> anyhow::Result<()> {
         started.elapsed().as_secs_f64(),
         feeds.display()
     ))?;
-    show::line(&format!("the tables are in {}", done.output.display()))
+    show::line(&format!("the tables are in {}", tables.display()))
 }
 
 const HEADER: &str =

@@ -29,7 +29,7 @@ mod exit {
     pub const USAGE: u8 = 2;
     /// The configuration or a lookup table is wrong.
     pub const BAD_CONFIG: u8 = 3;
-    /// The output directory already holds results.
+    /// The output directory already holds results, or ClickHouse what the input may not hold.
     pub const OCCUPIED: u8 = 4;
     /// What is published isn't what the archive gives.
     pub const DIFFERS: u8 = 5;
@@ -96,6 +96,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     use crate::archive::ArchiveError;
     use crate::checkpoint::CheckpointError;
     use crate::generate::GenerateError;
+    use crate::runtime::generation::GenerationError;
     use crate::runtime::live::LiveError;
     use crate::runtime::replay::ReplayError;
     use crate::runtime::supervisor::SupervisorError;
@@ -130,7 +131,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         }
         _ => {}
     }
-    match error.downcast_ref::<ReplayError>() {
+    let replay = match error.downcast_ref::<GenerationError>() {
+        Some(GenerationError::Refused(_)) => return exit::OCCUPIED,
+        Some(GenerationError::Replay(error)) => Some(error),
+        _ => error.downcast_ref::<ReplayError>(),
+    };
+    match replay {
         Some(ReplayError::Directory(DirectoryError::Occupied(_))) => exit::OCCUPIED,
         Some(ReplayError::Lookups(_)) => exit::BAD_CONFIG,
         Some(ReplayError::Imbalance(_)) => exit::IMBALANCE,

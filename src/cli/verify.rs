@@ -50,7 +50,7 @@ fn tell(verified: &Verified) -> anyhow::Result<()> {
         ))?;
     }
     match verified.published {
-        Some(published) if published != verified.archived => show::line(&format!(
+        Some(published) if !verified.is_in_step() => show::line(&format!(
             "the archive goes up to epoch {}, ClickHouse up to {published}: stop the run, or wait for the next files",
             verified.archived
         )),

@@ -1,7 +1,7 @@
 //! From what the configuration says of the archive to what the archive needs.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -59,7 +59,14 @@ pub fn now() -> Epoch {
 /// # Errors
 /// Somebody has it.
 pub fn lock(config: &ArchiveConfig, alone: bool) -> Result<Option<File>, ArchiveError> {
-    let Some(directory) = &config.directory else { return Ok(None) };
+    config.directory.as_ref().map(|directory| lock_directory(directory, alone)).transpose()
+}
+
+/// As [`lock`], of the archive in a directory.
+///
+/// # Errors
+/// Somebody has it.
+pub fn lock_directory(directory: &Path, alone: bool) -> Result<File, ArchiveError> {
     let path = directory.join("archive.lock");
     let opened = std::fs::create_dir_all(directory)
         .and_then(|()| OpenOptions::new().create(true).write(true).truncate(false).open(&path));
@@ -68,12 +75,18 @@ pub fn lock(config: &ArchiveConfig, alone: bool) -> Result<Option<File>, Archive
         (file, locked)
     });
     match locked {
-        Ok((file, Ok(()))) => Ok(Some(file)),
+        Ok((file, Ok(()))) => Ok(file),
         Ok((_, Err(TryLockError::WouldBlock))) => {
             Err(ArchiveError::Locked { place: directory.display().to_string() })
         }
         Ok((_, Err(TryLockError::Error(source)))) | Err(source) => Err(ArchiveError::Lock { path, source }),
     }
+}
+
+/// Whether ClickHouse holds what an archive does, no more and no less, by the epochs of both. Where
+/// nothing was ever published, nothing is missing.
+pub fn is_in_step(archived: Epoch, published: Option<Epoch>) -> bool {
+    published.is_none_or(|published| published == archived)
 }
 
 /// Moves and deletes the files of an archive that are too old by now.

@@ -16,6 +16,7 @@ use differential_dataflow::difference::Semigroup;
 use timely::worker::Worker;
 
 use super::job::{Counts, Job};
+use super::output::Place;
 use super::publish::{Publication, Totals};
 use super::replay::{ReplayError, Replayed, write_rejects, write_report};
 use super::report::{RunReport, feeds};
@@ -65,7 +66,7 @@ pub fn demo(
         rows,
         config: config.clone(),
         names: Arc::clone(&names),
-        publication: Publication::new(&directory, TableFormat::Csv, &names, 1)?,
+        publication: Publication::new(Place::Directory(&directory, TableFormat::Csv), &names, 1)?,
         rejects: directory.path().join("rejects.jsonl"),
     });
     let input = (files.len(), script.bytes);
@@ -87,7 +88,8 @@ pub fn demo(
     let mut report = RunReport::new(1, input, feeds, &counts, script.publication.finish()?);
     report.took(started.elapsed());
     write_report(&directory, &report)?;
-    Ok(Replayed { report, top: totals.campaigns.largest(&names), output: directory.publish()? })
+    directory.publish()?;
+    Ok(Replayed { report, top: totals.campaigns.largest(&names) })
 }
 
 struct Script {

@@ -1,4 +1,5 @@
-//! Takes the tables out of the traces and writes them, all workers together.
+//! Takes the tables out of the traces and writes them, into files or into ClickHouse, all workers
+//! together.
 //!
 //! ```text
 //!   traces of each worker ─▶ chunks of rows ─▶ assembly ─▶ whole pieces ─▶ crew
@@ -18,16 +19,16 @@ use dataflows::snapshot::take;
 use serde::{Deserialize, Serialize};
 
 use super::crew::{Crew, Shift};
+use super::output::Place;
 use super::report::{QualityTotals, TableReport};
 use super::rows::{paths, qualities, sums};
 use super::table::Table;
 use super::top::Campaigns;
 use crate::names::Names;
-use crate::sinks::directory::PendingDirectory;
-use crate::sinks::table_file::{PublishError, TableFormat};
+use crate::sinks::clickhouse::Published;
+use crate::sinks::table_file::PublishError;
 use crate::sinks::tables::{
     AttributionHour, ConversionPath, PerformanceHour, PerformanceMinute, QualityMinute, ReachDay, SupplyHour,
-    TableRow,
 };
 use crate::sinks::texts::Texts;
 
@@ -37,7 +38,7 @@ const CHUNK_ROWS: usize = 4096;
 /// A piece to put in order, encode and write.
 type Task = Box<dyn FnOnce(&Texts) -> Result<(), PublishError> + Send>;
 
-/// The files of all tables, to which every worker contributes.
+/// All tables, to which every worker contributes.
 pub struct Publication {
     names: Arc<Names>,
     texts: OnceLock<Texts>,
@@ -70,32 +71,23 @@ impl Totals {
 }
 
 impl Publication {
-    /// Creates the files.
-    pub fn new(
-        directory: &PendingDirectory,
-        format: TableFormat,
-        names: &Arc<Names>,
-        workers: usize,
-    ) -> Result<Self, PublishError> {
-        fn table<R: TableRow>(
-            directory: &PendingDirectory,
-            format: TableFormat,
-            workers: usize,
-        ) -> Result<Arc<Table<R>>, PublishError> {
-            Table::new(directory, format, workers).map(Arc::new)
+    /// Starts the tables.
+    pub fn new(place: Place<'_>, names: &Arc<Names>, workers: usize) -> Result<Self, PublishError> {
+        fn table<R: Published>(place: Place<'_>, workers: usize) -> Result<Arc<Table<R>>, PublishError> {
+            Table::new(place, workers).map(Arc::new)
         }
         Ok(Self {
             names: Arc::clone(names),
             texts: OnceLock::new(),
             crew: Crew::new(workers),
             workers,
-            performance_minute: table(directory, format, workers)?,
-            performance_hour: table(directory, format, workers)?,
-            attribution_hour: table(directory, format, workers)?,
-            reach_day: table(directory, format, workers)?,
-            supply_hour: table(directory, format, workers)?,
-            quality_minute: table(directory, format, workers)?,
-            conversion_paths: table(directory, format, workers)?,
+            performance_minute: table(place, workers)?,
+            performance_hour: table(place, workers)?,
+            attribution_hour: table(place, workers)?,
+            reach_day: table(place, workers)?,
+            supply_hour: table(place, workers)?,
+            quality_minute: table(place, workers)?,
+            conversion_paths: table(place, workers)?,
         })
     }
 
@@ -132,7 +124,7 @@ impl Publication {
         Ok(totals)
     }
 
-    /// Ends the files, to which all workers have contributed.
+    /// Ends the tables, to which all workers have contributed.
     pub fn finish(&self) -> Result<Vec<TableReport>, PublishError> {
         Ok(vec![
             self.performance_minute.finish()?,
@@ -158,7 +150,7 @@ struct Hands<'a> {
 
 impl Hands<'_> {
     /// Brings this worker's share of a table, in order of the windows.
-    fn bring<R: TableRow>(
+    fn bring<R: Published>(
         &mut self,
         table: &Arc<Table<R>>,
         rows: impl Iterator<Item = R>,

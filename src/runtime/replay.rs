@@ -6,8 +6,7 @@
 //! the splits, and each writes its part of every table.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,6 +19,7 @@ use timely::worker::Worker;
 use super::cluster::{Cluster, ClusterError, Connected, Links, Lost};
 use super::history::{History, HistoryError};
 use super::job::{Job, TimeRange};
+use super::output::Output;
 use super::progress::{Progress, watch};
 use super::publish::Publication;
 use super::report::{Imbalance, RunReport};
@@ -30,6 +30,7 @@ use crate::checkpoint::RejectCount;
 use crate::config::Config;
 use crate::formats::{Batch, Reject};
 use crate::names::{Collision, Names};
+use crate::sinks::clickhouse::ClickHouseError;
 use crate::sinks::directory::{DirectoryError, PendingDirectory};
 use crate::sinks::table_file::{PublishError, TableFormat};
 use crate::sources::files::{SourceError, Split, SplitReader};
@@ -38,7 +39,7 @@ use crate::sources::lookups::{self, LookupError};
 /// Events decoded at a time.
 const BATCH_EVENTS: usize = 8192;
 
-/// What to replay, and where to.
+/// What to replay.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The directory of feeds.
@@ -47,18 +48,12 @@ pub struct Options {
     pub lookups: Option<PathBuf>,
     /// A file of attribution rules beside those of the lookup tables.
     pub rules: Option<PathBuf>,
-    /// Where the tables go.
-    pub output: PathBuf,
-    /// The format of the tables.
-    pub format: TableFormat,
     /// The processes, and their workers.
     pub cluster: Cluster,
     /// Events a worker reads before it closes an epoch; 0: all in one epoch.
     pub epoch_events: usize,
     /// Which event times to read.
     pub range: TimeRange,
-    /// Replace what is at `output`.
-    pub force: bool,
     /// Show no progress.
     pub quiet: bool,
     /// Set from outside to give up.
@@ -85,7 +80,7 @@ pub enum ReplayError {
     NoLookups(PathBuf),
     /// The tables.
     #[error(transparent)]
-    Publish(#[from] PublishError),
+    Publish(PublishError),
     /// The numbers don't add up.
     #[error(transparent)]
     Imbalance(#[from] Imbalance),
@@ -114,6 +109,15 @@ pub enum ReplayError {
     Worker(String),
 }
 
+impl From<PublishError> for ReplayError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::ClickHouse(ClickHouseError::Stopped) => Self::Stopped,
+            error => Self::Publish(error),
+        }
+    }
+}
+
 impl From<HistoryError> for ReplayError {
     fn from(error: HistoryError) -> Self {
         match error {
@@ -130,8 +134,6 @@ pub struct Replayed {
     pub report: RunReport,
     /// The campaigns with the largest spend.
     pub top: Vec<CampaignTotals>,
-    /// Where the tables are.
-    pub output: PathBuf,
 }
 
 /// What the workers of this process share.
@@ -141,7 +143,7 @@ pub(super) struct Shared {
     pub names: Arc<Names>,
     lookups: Vec<LookupRow>,
     rejected: Vec<RejectCount>,
-    pub rejects: Mutex<BufWriter<File>>,
+    pub rejects: Mutex<Box<dyn Write + Send>>,
     progress: Progress,
     pub publication: Publication,
     epoch_events: usize,
@@ -167,11 +169,11 @@ impl Shared {
     }
 }
 
-/// Replays what `options` say. Of several processes, the first one says what was done.
-pub fn replay(config: &Config, options: &Options) -> Result<Option<Replayed>, ReplayError> {
+/// Replays what `options` say into `output`. Of several processes, the first one says what was done.
+pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Option<Replayed>, ReplayError> {
     let started = Instant::now();
     let cluster = &options.cluster;
-    PendingDirectory::check(&options.output, options.force)?;
+    output.check()?;
     let mut names = Names::default();
     if !cluster.is_alone() {
         names = names.shared(cluster.workers());
@@ -191,27 +193,23 @@ pub fn replay(config: &Config, options: &Options) -> Result<Option<Replayed>, Re
     let (skipped, splits) = (history.skipped, history.splits);
     let input = (history.files, splits.iter().map(|split| split.bytes).sum());
 
-    let connected = cluster.connect(&purpose(options, &rows, input), &|| options.stop.load(Relaxed))?;
-    let directory = match cluster.is_alone() {
-        true => PendingDirectory::new(&options.output, options.force)?,
-        false => {
-            let (run, process) = (connected.run(), cluster.process());
-            PendingDirectory::shared(&options.output, options.force, run, process)?
-        }
-    };
+    let connected = cluster
+        .connect(&purpose((options, output.format()), &rows, input), &|| options.stop.load(Relaxed))?;
+    let part = (!cluster.is_alone()).then(|| (connected.run(), cluster.process()));
+    let opened = output.open(part)?;
     let shared = Arc::new(Shared {
         splits: Mutex::new(deal(splits, cluster.processes()).swap_remove(cluster.process()).into()),
         config: config.clone(),
         names: Arc::clone(&names),
         lookups: rows,
         rejected: history.rejected,
-        rejects: Mutex::new(BufWriter::new(directory.create("rejects.jsonl")?)),
+        rejects: Mutex::new(opened.rejects()?),
         progress: Progress::default(),
-        publication: Publication::new(&directory, options.format, &names, cluster.workers())?,
+        publication: Publication::new(opened.place(), &names, cluster.workers())?,
         epoch_events: options.epoch_events,
         range: options.range,
         links: Arc::clone(connected.links()),
-        settlement: Settlement::new(cluster, directory, (input, skipped), started),
+        settlement: Settlement::new(cluster, opened.into_directory(), (input, skipped), started),
         stop: Arc::clone(&options.stop),
         failure: Mutex::new(None),
     });
@@ -220,8 +218,12 @@ pub fn replay(config: &Config, options: &Options) -> Result<Option<Replayed>, Re
 }
 
 /// What all processes of a replay have in common.
-fn purpose(options: &Options, rows: &[LookupRow], (files, bytes): (usize, u64)) -> String {
-    let Options { range, epoch_events, format, .. } = options;
+fn purpose(
+    (options, format): (&Options, Option<TableFormat>),
+    rows: &[LookupRow],
+    (files, bytes): (usize, u64),
+) -> String {
+    let Options { range, epoch_events, .. } = options;
     format!("replay {files} {bytes} {range:?} {epoch_events} {format:?} {rows:?}")
 }
 

@@ -81,6 +81,7 @@ struct State {
     share: Share,
     /// The tables by name, for the report.
     tables: Vec<TableReport>,
+    /// What is put in place; tables in ClickHouse are the caller's to put there.
     directory: Option<PendingDirectory>,
     replayed: Option<Replayed>,
     over: bool,
@@ -89,7 +90,7 @@ struct State {
 impl Settlement {
     pub fn new(
         cluster: &Cluster,
-        directory: PendingDirectory,
+        directory: Option<PendingDirectory>,
         (input, skipped): ((usize, u64), Skipped),
         started: Instant,
     ) -> Self {
@@ -97,7 +98,7 @@ impl Settlement {
             brought: 0,
             share: Share::default(),
             tables: Vec::new(),
-            directory: Some(directory),
+            directory,
             replayed: None,
             over: false,
         };
@@ -157,7 +158,6 @@ impl Settlement {
         let Share { counts, totals, tables, peak_memory_bytes, exchanged_bytes } = whole;
         let feeds: BTreeMap<_, _> = feeds(&totals.quality, &counts)?;
         let mut state = self.state();
-        let Some(directory) = state.directory.take() else { return Ok(()) };
         let named = state.tables.iter().map(|table| table.table).zip(tables);
         let tables = named.map(|(table, (rows, digest))| TableReport { table, rows, digest }).collect();
         let mut report = RunReport::new(self.workers, self.input, feeds, &counts, tables);
@@ -166,9 +166,11 @@ impl Settlement {
         report.peak_memory_bytes = peak_memory_bytes;
         report.exchanged_bytes = exchanged_bytes;
         report.took(self.started.elapsed());
-        write_report(&directory, &report)?;
-        let (top, output) = (totals.campaigns.largest(&shared.names), directory.publish()?);
-        state.replayed = Some(Replayed { report, top, output });
+        if let Some(directory) = state.directory.take() {
+            write_report(&directory, &report)?;
+            directory.publish()?;
+        }
+        state.replayed = Some(Replayed { report, top: totals.campaigns.largest(&shared.names) });
         state.over = true;
         Ok(())
     }

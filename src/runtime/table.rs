@@ -1,24 +1,33 @@
-//! One table on its way into its file.
+//! One table on its way into its file, or into ClickHouse.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dataflows::operators::leads::{digits, sort_by_digits};
 
 use super::assembly::{Assembly, Piece};
+use super::output::Place;
 use super::report::TableReport;
 use crate::sinks::cells::Digest;
-use crate::sinks::directory::PendingDirectory;
-use crate::sinks::table_file::{Encoded, Encoder, PublishError, TableFile, TableFormat};
-use crate::sinks::tables::{Lead, TableRow};
+use crate::sinks::clickhouse::{Generation, Published};
+use crate::sinks::csv::Lines;
+use crate::sinks::table_file::{Encoded, Encoder, PublishError, TableFile};
+use crate::sinks::tables::Lead;
 use crate::sinks::texts::Texts;
+
+/// Rows of a piece at least that goes into ClickHouse, which likes few large inserts.
+const INSERT_ROWS: usize = 1 << 16;
 
 /// A table: what the workers bring of it, and what is written of it.
 pub struct Table<R> {
     /// Where the rows come together.
     pub assembly: Assembly<R>,
-    encoder: Encoder,
-    written: Mutex<Written>,
+    target: Target,
+}
+
+enum Target {
+    File { encoder: Encoder, written: Mutex<Written> },
+    Generation { generation: Arc<Generation>, digest: Mutex<Digest> },
 }
 
 struct Written {
@@ -27,57 +36,95 @@ struct Written {
     digest: Digest,
 }
 
-impl<R: TableRow> Table<R> {
+impl<R: Published> Table<R> {
     /// Starts a table of which `workers` have a share each.
-    pub fn new(
-        directory: &PendingDirectory,
-        format: TableFormat,
-        workers: usize,
-    ) -> Result<Self, PublishError> {
-        let (file, encoder) = TableFile::create::<R>(directory, format)?;
-        Ok(Self::in_file(file, encoder, workers))
+    pub fn new(place: Place<'_>, workers: usize) -> Result<Self, PublishError> {
+        Ok(match place {
+            Place::Directory(directory, format) => {
+                let (file, encoder) = TableFile::create::<R>(directory, format)?;
+                Self::in_file(file, encoder, workers)
+            }
+            Place::Generation(generation) => {
+                let (generation, digest) = (Arc::clone(generation), Mutex::default());
+                let target = Target::Generation { generation, digest };
+                Self { assembly: Assembly::new(workers, INSERT_ROWS), target }
+            }
+        })
     }
 
     /// A table that goes into a file.
     pub fn in_file(file: TableFile, encoder: Encoder, workers: usize) -> Self {
         let written = Written { file, pieces: InOrder::default(), digest: Digest::default() };
         let assembly = Assembly::new(workers, encoder.piece_rows());
-        Self { assembly, encoder, written: Mutex::new(written) }
+        Self { assembly, target: Target::File { encoder, written: Mutex::new(written) } }
     }
 
-    /// Puts the rows of a piece in order and encodes them; writes what is next in the file, be it
-    /// this piece or not.
+    /// Writes a piece.
     pub fn publish(&self, piece: Piece<R>, texts: &Texts) -> Result<(), PublishError> {
-        let mut rows: Vec<(Lead, &R)> =
-            piece.rows.iter().flatten().map(|row| (row.lead(texts), row)).collect();
-        // Nearly all rows are told apart by their leads.
-        let first = rows.first().map_or(0, |(lead, _)| lead[0]);
-        let shared = rows.iter().fold(0, |bits, (lead, _)| bits | (lead[0] ^ first)).leading_zeros();
-        sort_by_digits(&mut rows, |(lead, _)| digits(lead[0], shared), |a, b| a.0.cmp(&b.0));
-        for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
-            tied.sort_by_cached_key(|(_, row)| row.key(texts));
+        match &self.target {
+            Target::File { encoder, written } => append(piece, encoder, written, texts),
+            Target::Generation { generation, digest } => {
+                let sum = digest_of(&piece, texts);
+                generation.write(piece.rows.into_iter().flatten(), texts.names())?;
+                digest.lock().unwrap_or_else(PoisonError::into_inner).add(sum);
+                Ok(())
+            }
         }
-        let (encoded, digest) = self.encoder.encode(&rows, texts)?;
-        drop(rows);
-        drop(piece.rows);
-
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let Written { file, pieces, digest: sum } = &mut *written;
-        sum.add(digest);
-        pieces.put(piece.number, encoded);
-        while let Some(next) = pieces.next() {
-            file.append(next, R::TABLE)?;
-        }
-        Ok(())
     }
 
-    /// Ends the file, of which all pieces were published.
+    /// Ends the table, of which all pieces were published.
     pub fn finish(&self) -> Result<TableReport, PublishError> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.file.finish(R::TABLE)?;
-        let digest = written.digest;
+        let digest = match &self.target {
+            Target::File { written, .. } => {
+                let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+                written.file.finish(R::TABLE)?;
+                written.digest
+            }
+            Target::Generation { digest, .. } => *digest.lock().unwrap_or_else(PoisonError::into_inner),
+        };
         Ok(TableReport { table: R::TABLE, rows: digest.rows(), digest: digest.hex() })
     }
+}
+
+/// The digest of a piece; it depends on no order.
+fn digest_of<R: Published>(piece: &Piece<R>, texts: &Texts) -> Digest {
+    let mut lines = Lines::default();
+    for row in piece.rows.iter().flatten() {
+        row.cells(texts, &mut lines);
+        lines.end_line();
+        lines.clear();
+    }
+    lines.finish().1
+}
+
+/// Puts the rows of a piece in order and encodes them; writes what is next in the file, be it this
+/// piece or not.
+fn append<R: Published>(
+    piece: Piece<R>,
+    encoder: &Encoder,
+    written: &Mutex<Written>,
+    texts: &Texts,
+) -> Result<(), PublishError> {
+    let mut rows: Vec<(Lead, &R)> = piece.rows.iter().flatten().map(|row| (row.lead(texts), row)).collect();
+    // Nearly all rows are told apart by their leads.
+    let first = rows.first().map_or(0, |(lead, _)| lead[0]);
+    let shared = rows.iter().fold(0, |bits, (lead, _)| bits | (lead[0] ^ first)).leading_zeros();
+    sort_by_digits(&mut rows, |(lead, _)| digits(lead[0], shared), |a, b| a.0.cmp(&b.0));
+    for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
+        tied.sort_by_cached_key(|(_, row)| row.key(texts));
+    }
+    let (encoded, digest) = encoder.encode(&rows, texts)?;
+    drop(rows);
+    drop(piece.rows);
+
+    let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+    let Written { file, pieces, digest: sum } = &mut *written;
+    sum.add(digest);
+    pieces.put(piece.number, encoded);
+    while let Some(next) = pieces.next() {
+        file.append(next, R::TABLE)?;
+    }
+    Ok(())
 }
 
 /// Gives out numbered things in order, in whatever order they come.

@@ -20,8 +20,10 @@ use csv::{Reader, StringRecord};
 use dataflows::model::time::Epoch;
 use serde::Deserialize;
 
+use super::archives;
 use super::cluster::Cluster;
 use super::job::TimeRange;
+use super::output::Output;
 use super::replay::{self, ReplayError, Replayed};
 use crate::archive::{ArchiveError, Catalog};
 use crate::config::Config;
@@ -141,6 +143,11 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// Whether what is published goes as far as the archive.
+    pub fn is_in_step(&self) -> bool {
+        archives::is_in_step(self.archived, self.published)
+    }
+
     /// Whether all tables are equal.
     pub fn is_equal(&self) -> bool {
         self.verdicts.iter().all(Verdict::is_equal)
@@ -165,7 +172,8 @@ pub fn verify(config: &Config, options: &Options) -> Result<Verified, VerifyErro
     let archive =
         Catalog::open(&options.archive)?.ok_or_else(|| VerifyError::NoArchive(options.archive.clone()))?;
     let work = Work(options.work.join(format!("advertisex-verify-{}", std::process::id())));
-    let replayed = recompute(config, options, &work.0.join("archived"))?;
+    let recomputed = work.0.join("archived");
+    let replayed = recompute(config, options, &recomputed)?;
     let other = match &options.against {
         Some(directory) => Other::Directory(Published::read(directory)?, directory.clone()),
         None => {
@@ -178,7 +186,8 @@ pub fn verify(config: &Config, options: &Options) -> Result<Verified, VerifyErro
         Other::ClickHouse(clickhouse, _) => clickhouse.frontier(&archive.job, 0)?,
         Other::Directory(..) => None,
     };
-    let verdicts = Shape::all().into_iter().map(|shape| judge(&shape, &replayed, &other, options.limit));
+    let verdicts =
+        Shape::all().into_iter().map(|shape| judge(&shape, (&replayed, &recomputed), &other, options.limit));
     let verdicts = verdicts.collect::<Result<_, _>>()?;
     Ok(Verified { verdicts, archived: archive.epoch, begins: archive.begins, published })
 }
@@ -193,15 +202,13 @@ fn recompute(config: &Config, options: &Options, output: &Path) -> Result<Replay
             input: options.archive.clone(),
             lookups: options.lookups.clone(),
             rules: options.rules.clone(),
-            output: output.to_owned(),
-            format: TableFormat::Csv,
             cluster: Cluster::alone(options.workers),
             epoch_events: config.replay.epoch_events,
             range: TimeRange::default(),
-            force: false,
             quiet: true,
             stop: Arc::default(),
         },
+        &Output::Directory { path: output.to_owned(), format: TableFormat::Csv, force: false },
     )?;
     // Alone, it always says what was done.
     replayed.ok_or(VerifyError::Replay(ReplayError::Stopped))
@@ -237,7 +244,12 @@ impl Published {
     }
 }
 
-fn judge(shape: &Shape, replayed: &Replayed, other: &Other, limit: usize) -> Result<Verdict, VerifyError> {
+fn judge(
+    shape: &Shape,
+    (replayed, recomputed): (&Replayed, &Path),
+    other: &Other,
+    limit: usize,
+) -> Result<Verdict, VerifyError> {
     let table = shape.table;
     let ours = replayed.report.tables.iter().find(|report| report.table == table);
     let archived = ours.map_or(Sum { rows: 0, digest: Digest::default().hex() }, |report| Sum {
@@ -263,7 +275,7 @@ fn judge(shape: &Shape, replayed: &Replayed, other: &Other, limit: usize) -> Res
     if !verdict.is_equal() && limit > 0 {
         let file = |directory: &Path| directory.join(format!("{table}.csv"));
         let (ours, theirs) = (
-            file(&replayed.output),
+            file(recomputed),
             match other {
                 Other::Directory(_, directory) => file(directory),
                 Other::ClickHouse(clickhouse, directory) => store(clickhouse, shape, &file(directory))?,

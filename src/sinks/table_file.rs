@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::io::Write;
 
 use super::cells::Digest;
+use super::clickhouse::ClickHouseError;
 use super::csv::{self, Lines};
 use super::directory::{DirectoryError, PendingDirectory};
 use super::parquet::{ParquetFile, ROW_GROUP_ROWS, RowGroup, RowGroupEncoder};
@@ -36,6 +37,9 @@ pub enum PublishError {
         /// Why.
         source: std::io::Error,
     },
+    /// ClickHouse.
+    #[error(transparent)]
+    ClickHouse(#[from] ClickHouseError),
     /// The Parquet writer refused.
     #[error("can't write table {table} as Parquet")]
     Parquet {

@@ -63,6 +63,11 @@ impl Texts {
         }
     }
 
+    /// The names whose texts these are.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Reads the text of an id.
     pub fn id<T>(&self, id: Id, read: impl FnOnce(&str) -> T) -> T {
         self.names.with_id(id, read)

@@ -15,7 +15,9 @@ use advertisex::config::Config;
 use advertisex::formats::Batch;
 use advertisex::names::Names;
 use advertisex::runtime::job::TimeRange;
+use advertisex::runtime::output::Output;
 use advertisex::runtime::replay::{Options, Replayed, replay};
+use advertisex::sinks::table_file::TableFormat;
 use advertisex::sources::files::{SplitReader, discover, plan};
 use advertisex::store::Store;
 use dataflows::model::time::EventTime;
@@ -75,12 +77,16 @@ fn is_merged(directory: &Path, epochs: u64) -> bool {
     catalog.epoch == epochs && hours.len() == catalog.files.len()
 }
 
-fn options(input: &Path, output: &Path, range: TimeRange) -> Options {
-    Options { range, force: true, ..golden::options(input, output, 2) }
+fn options(input: &Path, range: TimeRange) -> Options {
+    Options { range, ..golden::options(input, 2) }
+}
+
+fn csv(path: &Path) -> Output {
+    Output::Directory { path: path.to_owned(), format: TableFormat::Csv, force: true }
 }
 
 fn run(input: &Path, output: &Path, range: TimeRange) -> Replayed {
-    let done = replay(&Config::load(None).expect("defaults"), &options(input, output, range));
+    let done = replay(&Config::load(None).expect("defaults"), &options(input, range), &csv(output));
     done.expect("replays").expect("the first process says what was done")
 }
 
@@ -213,8 +219,9 @@ fn a_replay_without_lookups_says_where_they_are_looked_for() {
     let root = TempDir::new().expect("temporary directory");
     let archived = root.path().join("archive");
     archive(&golden().join("raw"), &archived, 1);
-    let mut options = options(&archived, &root.path().join("tables"), TimeRange::default());
+    let mut options = options(&archived, TimeRange::default());
     options.lookups = None;
-    let error = replay(&Config::load(None).expect("defaults"), &options).expect_err("none").to_string();
+    let (config, output) = (Config::load(None).expect("defaults"), csv(&root.path().join("tables")));
+    let error = replay(&config, &options, &output).expect_err("none").to_string();
     assert!(error.contains("--lookups") && error.contains("archive holds none"), "{error}");
 }

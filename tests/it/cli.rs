@@ -213,3 +213,24 @@ fn a_password_is_covered_when_a_configuration_is_printed() {
     let printed = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(printed.contains("password = \"***\"") && !printed.contains("hunter2"), "{printed}");
 }
+
+#[test]
+fn a_replay_goes_into_files_or_into_clickhouse() {
+    let root = TempDir::new().expect("temporary directory");
+    let into = ["--into", "clickhouse", "--config", "live.toml"];
+    for (arguments, expected) in [
+        (&[][..], "--output <DIR>"),
+        (&[&into[..], &["--output", "tables"]].concat(), "cannot be used with '--output <DIR>'"),
+        (&into[..2], "--config <FILE>"),
+        (&[&into[..], &["--since", "2026-03-01T00:00:00Z"]].concat(), "'--since <T>'"),
+        (&["--output", "tables", "--job", "ads"], "--into <INTO>"),
+    ] {
+        let done = advertisex(&[&["replay", "--input", "."], arguments].concat(), root.path());
+        assert_eq!(code(&done), 2, "{arguments:?}: {}", said(&done));
+        assert!(said(&done).contains(expected), "{arguments:?}: {}", said(&done));
+    }
+    fs::write(root.path().join("live.toml"), "").expect("written");
+    let several = ["replay", "--input", ".", "--processes", "2", "--process", "0"];
+    let done = advertisex(&[&several[..], &into].concat(), root.path());
+    assert!(code(&done) == 1 && said(&done).contains("leave out --hosts and --processes"), "{}", said(&done));
+}

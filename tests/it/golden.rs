@@ -9,6 +9,7 @@ use std::sync::Arc;
 use advertisex::config::Config;
 use advertisex::runtime::cluster::Cluster;
 use advertisex::runtime::job::TimeRange;
+use advertisex::runtime::output::Output;
 use advertisex::runtime::replay::{Options, Replayed, replay};
 use advertisex::sinks::table_file::TableFormat;
 use apache_avro::{Reader, Writer};
@@ -31,25 +32,23 @@ pub fn golden() -> PathBuf {
 }
 
 /// A replay with the golden lookups, on some workers of one process.
-pub fn options(input: &Path, output: &Path, workers: usize) -> Options {
+pub fn options(input: &Path, workers: usize) -> Options {
     Options {
         input: input.to_owned(),
         lookups: Some(golden()),
         rules: None,
-        output: output.to_owned(),
-        format: TableFormat::Csv,
         cluster: Cluster::alone(workers),
         epoch_events: 0,
         range: TimeRange::default(),
-        force: false,
         quiet: true,
         stop: Arc::default(),
     }
 }
 
 fn run(input: &Path, output: &Path, workers: usize, epoch_events: usize) -> Replayed {
-    let options = Options { epoch_events, ..options(input, output, workers) };
-    let done = replay(&Config::load(None).expect("defaults load"), &options).expect("replays");
+    let options = Options { epoch_events, ..options(input, workers) };
+    let output = Output::Directory { path: output.to_owned(), format: TableFormat::Csv, force: false };
+    let done = replay(&Config::load(None).expect("defaults load"), &options, &output).expect("replays");
     done.expect("the first process says what was done")
 }
 

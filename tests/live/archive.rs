@@ -14,7 +14,8 @@ use crate::golden::{TABLES, check, golden, stage};
 use crate::server;
 use crate::stage::Stage;
 
-fn archive_every(stage: &mut Stage, interval_ms: u64) {
+/// Makes runs write an archive, so often.
+pub fn archive_every(stage: &mut Stage, interval_ms: u64) {
     stage.rest = format!(
         "[archive]\ndirectory = \"archive\"\ninterval_ms = {interval_ms}\nmerge_after_ms = 1000\n\
          row_group_rows = 500\n"
@@ -23,7 +24,7 @@ fn archive_every(stage: &mut Stage, interval_ms: u64) {
 }
 
 /// Runs the program; what it says on stdout.
-fn program(stage: &Stage, arguments: &[&str]) -> String {
+pub fn program(stage: &Stage, arguments: &[&str]) -> String {
     let done = stage.program(arguments);
     assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("text")

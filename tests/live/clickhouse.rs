@@ -56,7 +56,7 @@ fn the_schema_is_created_once_and_is_what_was_asked_for() {
     let Some(clickhouse) = with_schema() else { return };
     clickhouse.create_schema().expect("again");
     clickhouse.verify_schema().expect("the same");
-    assert_eq!(rows(&clickhouse, "SELECT name, version FROM schema_version"), ["('advertisex',1)"]);
+    assert_eq!(rows(&clickhouse, "SELECT name, version FROM schema_version"), ["('advertisex',2)"]);
     assert_eq!(clickhouse.frontier("test", 0).expect("readable"), None);
     run(&clickhouse, "ALTER TABLE reach_day ADD COLUMN note String DEFAULT ''");
     clickhouse.verify_schema().expect("a column of one's own does no harm");

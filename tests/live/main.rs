@@ -6,6 +6,7 @@ mod clickhouse;
 mod cluster;
 mod crash;
 mod demo;
+mod generation;
 mod golden;
 mod horizon;
 mod hosts;

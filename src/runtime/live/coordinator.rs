@@ -20,7 +20,7 @@ use super::wire::{Closed, Opened, Opening, Order, Report};
 use super::{LiveError, Shared};
 use crate::bindings::{Binding, Bindings, Range, TopicPartition};
 use crate::checkpoint::{Checkpointer, Fence};
-use crate::sinks::clickhouse::{Epochs, Frontier};
+use crate::sinks::clickhouse::{Epochs, FrontierWriter};
 use crate::telemetry::Telemetry;
 
 /// How long the end of a run waits for what was read to be published.
@@ -46,7 +46,7 @@ pub struct Coordinator {
     pace: Pace,
     log: Bindings,
     fence: Fence,
-    frontier: Frontier,
+    frontier: FrontierWriter,
     processes: Vec<Standing>,
     /// What was read into epochs that some process has not closed yet.
     unbound: BTreeMap<Epoch, Vec<Range>>,
@@ -59,8 +59,9 @@ pub struct Coordinator {
     /// What a checkpoint brought that was never published is published as a whole or not at all: up to
     /// here.
     whole: Epoch,
-    /// All up to here was handed to whoever notes the frontier.
+    /// All up to here was handed to whoever notes the frontier, and is noted.
     noting: Epoch,
+    noted: Epoch,
     first: Epoch,
     epoch: Epoch,
     decider: Decider<TopicPartition>,
@@ -106,7 +107,7 @@ impl Coordinator {
     pub fn new(
         opening: &Opening,
         (log, fence): (Bindings, Fence),
-        frontier: Frontier,
+        frontier: FrontierWriter,
         (processes, telemetry): (usize, Arc<Telemetry>),
         pace: Pace,
     ) -> Self {
@@ -129,6 +130,7 @@ impl Coordinator {
             emitted: *published,
             whole: opening.claim.epoch,
             noting: *published,
+            noted: *published,
             first: *first,
             epoch: *first,
             decider: Decider::new(pace.terms, horizon),
@@ -271,7 +273,8 @@ impl Coordinator {
             let first = std::mem::replace(&mut self.noting, inserted) + 1;
             self.frontier.note(Epochs { first, last: inserted });
         }
-        shared.note_published(self.frontier.noted())
+        self.noted = self.frontier.noted();
+        shared.note_published(self.noted)
     }
 
     fn sweep(&mut self, checkpointer: &Checkpointer) -> Result<(), LiveError> {
@@ -303,7 +306,7 @@ impl Coordinator {
             return None;
         }
         let noticed = *self.quiet.get_or_insert(self.epoch + 1);
-        if self.closed() < noticed || self.frontier.noted() < self.last {
+        if self.closed() < noticed || self.noted < self.last {
             return None;
         }
         self.draining = Some(Instant::now());
@@ -317,7 +320,9 @@ impl Coordinator {
             return Some(self.end());
         }
         let drained = self.unbound.is_empty() && self.processes.iter().all(|standing| standing.drained);
-        if drained && self.frontier.noted() >= self.last && checkpointer.has_saved(kept) {
+        // Nothing is noted behind what archive and checkpoint were told of.
+        let settled = self.noting == self.noted && self.noted >= self.last;
+        if drained && settled && checkpointer.has_saved(kept) {
             return Some(self.end());
         }
         if since.elapsed() >= DRAIN {

@@ -18,7 +18,7 @@ use crate::checkpoint::{CheckpointError, Checkpointer, Fence, LEASE, MARGIN, Pla
 use crate::config::Config;
 use crate::names::{Names, SharedNames};
 use crate::runtime::archives;
-use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Fault, Frontier, Publisher, Writer};
+use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Fault, FrontierWriter, Publisher, Writer};
 use crate::sinks::topic::Topic;
 use crate::sources::kafka::Registry;
 use crate::store::{Place, Store};
@@ -69,6 +69,7 @@ pub fn open(process: &Process, mut head: Head) -> Result<(Opening, Shared, Coord
 
     let names = names(options);
     let archive = archive(config, options, &run, recovery.manifest.epoch, &names)?;
+    insist(process, || clickhouse.finish_swap())?;
     let plan = plan(config, options);
     let checkpointer = Checkpointer::start(Arc::clone(&store), &recovery, &run, Arc::clone(&names), plan)?;
     let claim = checkpointer.claim().cloned().unwrap_or_else(|| recovery.manifest.clone());
@@ -86,7 +87,8 @@ pub fn open(process: &Process, mut head: Head) -> Result<(Opening, Shared, Coord
 
     let job = || options.job.clone();
     let noting = ClickHouse::new(config.clickhouse.clone())?;
-    let frontier = Frontier::start(noting, Writer::new(job(), 0), published).map_err(LiveError::Thread)?;
+    let frontier =
+        FrontierWriter::start(noting, Writer::new(job(), 0), published).map_err(LiveError::Thread)?;
     let pace = Pace {
         epoch: options.epoch,
         emission: config.clickhouse.emission_interval,

@@ -4,15 +4,16 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
-use clickhouse::{Client, Compression};
+use clickhouse::{Client, Compression, Row};
 use dataflows::model::time::Epoch;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 
 use super::error::ClickHouseError;
-use super::rows::FrontierRow;
+use super::rows::{FrontierRow, GenerationRow};
 use super::tables::Table;
 use super::upserts::{Epochs, Upsert, Writer};
 use super::{schema, verify};
@@ -114,7 +115,8 @@ impl ClickHouse {
         self.call("drop the database", self.server.query_raw(&sql).execute())
     }
 
-    fn statement(&self, doing: &str, sql: &str) -> Result<(), ClickHouseError> {
+    /// Runs a statement of ours on our database.
+    pub(super) fn statement(&self, doing: &str, sql: &str) -> Result<(), ClickHouseError> {
         self.call(doing, self.database().query_raw(sql).execute())
     }
 
@@ -148,6 +150,16 @@ impl ClickHouse {
         self.call("read the frontier", query.fetch_optional())
     }
 
+    /// How far every shard of every job is that ever published here.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub fn frontiers(&self) -> Result<Vec<Frontier>, ClickHouseError> {
+        let sql =
+            "SELECT job, shard, max(epoch) AS epoch FROM frontier GROUP BY job, shard ORDER BY job, shard";
+        self.call("read the frontiers", self.database().query(sql).fetch_all())
+    }
+
     /// The client on our database, for queries of your own.
     pub fn database(&self) -> &Client {
         &self.client
@@ -175,8 +187,21 @@ impl ClickHouse {
     }
 }
 
+/// How far a shard of a job is.
+#[derive(Clone, Debug, Eq, PartialEq, Row, Deserialize)]
+pub struct Frontier {
+    /// The job.
+    pub job: String,
+    /// The shard.
+    pub shard: u32,
+    /// Every table holds all its rows up to this epoch.
+    pub epoch: Epoch,
+}
+
 /// One insert: which rows, under which name.
 pub(super) struct Insert<'a, T: Table> {
+    /// The table, or that of a generation.
+    pub into: &'a str,
     pub upserts: &'a [Upsert<T::Key, T::Value>],
     pub epochs: Epochs,
     pub part: Range<usize>,
@@ -184,12 +209,20 @@ pub(super) struct Insert<'a, T: Table> {
     pub names: &'a Names,
 }
 
+impl<T: Table> Insert<'_, T> {
+    /// The same of another part.
+    pub fn only(&self, part: Range<usize>) -> Self {
+        let Self { into, upserts, epochs, writer, names, .. } = *self;
+        Self { into, upserts, epochs, part, writer, names }
+    }
+}
+
 impl ClickHouse {
     /// One attempt at one insert: all rows of the part, or none.
     pub(super) fn insert<T: Table>(&self, insert: &Insert<'_, T>) -> Result<(), ClickHouseError> {
-        let token = insert.writer.token(insert.epochs, T::NAME, &insert.part);
+        let token = insert.writer.token(insert.epochs, insert.into, &insert.part);
         let rows = async {
-            let mut request = write_once(self.client.insert::<T::Row>(T::NAME).await?, &token);
+            let mut request = write_once(self.client.insert::<T::Row>(insert.into).await?, &token);
             let mut ready = Vec::new();
             for (key, value) in &insert.upserts[insert.part.clone()] {
                 T::rows(key, value.as_ref(), insert.epochs.last, insert.names, &mut |row| ready.push(row));
@@ -199,7 +232,7 @@ impl ClickHouse {
             }
             request.end().await
         };
-        self.call(&format!("insert into {}", T::NAME), rows)
+        self.call(&format!("insert into {}", insert.into), rows)
     }
 
     /// Notes that everything up to an epoch is written.
@@ -217,6 +250,24 @@ impl ClickHouse {
             request.end().await
         };
         self.call("insert into frontier", row)
+    }
+}
+
+impl ClickHouse {
+    /// Notes the tables of a generation, all or none; the same token says the same again.
+    pub(super) fn insert_generation(
+        &self,
+        rows: &[GenerationRow],
+        token: &str,
+    ) -> Result<(), ClickHouseError> {
+        let noted = async {
+            let mut request = write_once(self.client.insert::<GenerationRow>("generation").await?, token);
+            for row in rows {
+                request.write(row).await?;
+            }
+            request.end().await
+        };
+        self.call("insert into generation", noted)
     }
 }
 

@@ -48,6 +48,30 @@ pub enum ClickHouseError {
         /// What was answered, cut short.
         reason: String,
     },
+    /// A table of a new generation does not hold what was written to it.
+    #[error(
+        "{table} of the new generation holds {found} rows, but {written} were written; nothing was exchanged. \
+         A TTL of your own on {table} removes rows; without one, please report this"
+    )]
+    Miscounted {
+        /// The table.
+        table: &'static str,
+        /// Rows written.
+        written: u64,
+        /// Rows found.
+        found: u64,
+    },
+    /// A generation that was to be published can't be.
+    #[error(
+        "generation {number} can't be published: {what}; delete its rows from the table generation, then run \
+         `advertisex replay --into clickhouse` again"
+    )]
+    NoGeneration {
+        /// Its number.
+        number: u64,
+        /// What is wrong.
+        what: String,
+    },
     /// The caller asked to stop; what was not yet published still has to be.
     #[error("stopped before everything was published; the next run publishes it")]
     Stopped,
@@ -88,6 +112,8 @@ impl ClickHouseError {
             Self::Mismatch(_) => Fault::Schema,
             Self::NoPassword(_) => Fault::Auth,
             Self::Request { fault, .. } => *fault,
+            // To count or look again finds the same.
+            Self::Miscounted { .. } | Self::NoGeneration { .. } => Fault::Schema,
             Self::Setup { .. } | Self::Stopped => Fault::Other,
         }
     }

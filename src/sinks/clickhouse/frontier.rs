@@ -14,7 +14,7 @@ use super::upserts::{Epochs, Writer};
 
 /// The thread that notes the frontier.
 #[derive(Debug)]
-pub struct Frontier {
+pub struct FrontierWriter {
     queue: Option<Sender<Epochs>>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -27,7 +27,7 @@ struct Shared {
     failure: Mutex<Option<ClickHouseError>>,
 }
 
-impl Frontier {
+impl FrontierWriter {
     /// Starts the thread, behind what is noted already.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Frontier {
     }
 }
 
-impl Drop for Frontier {
+impl Drop for FrontierWriter {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         drop(self.queue.take());

@@ -19,6 +19,8 @@
 //! | `upserts` | a batch: its size, its parts, the tokens of its inserts |
 //! | `client` | one attempt at anything |
 //! | `lines` | rows as lines of CSV, to be compared |
+//! | `generation`, `published` | all facts anew, beside the published ones |
+//! | `swap` | the exchange of both, and how one that was cut short is finished |
 //! | `retry`, `publish` | as many attempts as it takes |
 //! | `publisher` | the thread that makes them |
 //! | `frontier` | how far several publishers are, in one row |
@@ -26,25 +28,31 @@
 mod client;
 mod error;
 mod frontier;
+mod generation;
 mod lines;
 mod publish;
+mod published;
 mod publisher;
 mod rejects;
 mod retry;
 mod rows;
 mod schema;
+mod swap;
 mod tables;
 mod upserts;
 mod verify;
 
-pub use client::ClickHouse;
+pub use client::{ClickHouse, Frontier};
 pub use error::{ClickHouseError, Fault};
-pub use frontier::Frontier;
+pub use frontier::FrontierWriter;
+pub use generation::{Generation, Received};
+pub use published::Published;
 pub use publisher::{Health, Publisher, Refused};
 pub use rejects::{KeptReject, RejectId};
 pub use retry::Backoff;
 pub use rows::*;
 pub use schema::{SCHEMA_VERSION, schema_text};
+pub use swap::Swapped;
 pub use tables::Table;
 pub use upserts::{Epochs, Limits, Reject, Upsert, Upserts, Writer};
 pub use verify::Mismatch;

@@ -8,7 +8,7 @@ use super::client::{ClickHouse, Insert};
 use super::error::{ClickHouseError, Fault};
 use super::retry::{Backoff, until_done};
 use super::tables::{self, Table};
-use super::upserts::{Limits, Upsert, Upserts, Writer, parts};
+use super::upserts::{Epochs, Limits, Upsert, Upserts, Writer, parts};
 use crate::names::Names;
 
 /// Publishes batches, each as often as it takes.
@@ -16,6 +16,8 @@ pub(super) struct Pen<'a> {
     pub clickhouse: &'a ClickHouse,
     pub writer: &'a Writer,
     pub names: &'a Names,
+    /// What the tables' names end in: nothing, or the mark of a generation.
+    pub suffix: &'a str,
     pub limits: Limits,
     pub backoff: Backoff,
     pub stop: &'a AtomicBool,
@@ -40,56 +42,55 @@ impl ClickHouse {
         tell: &dyn Fn(u32, Instant, &ClickHouseError),
     ) -> Result<(), ClickHouseError> {
         let (limits, backoff) = (self.config().limits(), self.config().backoff());
-        Pen { clickhouse: self, writer, names, limits, backoff, stop, tell }.publish(upserts)
+        Pen { clickhouse: self, writer, names, suffix: "", limits, backoff, stop, tell }.publish(upserts)
     }
 }
 
 impl Pen<'_> {
     pub(super) fn publish(&self, upserts: &Upserts) -> Result<(), ClickHouseError> {
+        let epochs = upserts.epochs;
         // 1. Names before numbers, so that a campaign is known when its first row shows.
         let [campaigns, advertisers, creatives, sites] = &upserts.dimensions;
-        self.table::<tables::DimCampaign>(upserts, campaigns)?;
-        self.table::<tables::DimAdvertiser>(upserts, advertisers)?;
-        self.table::<tables::DimCreative>(upserts, creatives)?;
-        self.table::<tables::DimSite>(upserts, sites)?;
+        self.table::<tables::DimCampaign>(epochs, campaigns)?;
+        self.table::<tables::DimAdvertiser>(epochs, advertisers)?;
+        self.table::<tables::DimCreative>(epochs, creatives)?;
+        self.table::<tables::DimSite>(epochs, sites)?;
         // 2. The facts.
-        self.table::<tables::PerformanceMinute>(upserts, &upserts.performance_minute)?;
-        self.table::<tables::PerformanceHour>(upserts, &upserts.performance_hour)?;
-        self.table::<tables::AttributionHour>(upserts, &upserts.attribution_hour)?;
-        self.table::<tables::ReachDay>(upserts, &upserts.reach_day)?;
-        self.table::<tables::SupplyHour>(upserts, &upserts.supply_hour)?;
-        self.table::<tables::QualityMinute>(upserts, &upserts.quality_minute)?;
-        self.table::<tables::ConversionPaths>(upserts, &upserts.conversion_paths)?;
-        self.table::<tables::Rejects>(upserts, &upserts.rejects)?;
+        self.table::<tables::PerformanceMinute>(epochs, &upserts.performance_minute)?;
+        self.table::<tables::PerformanceHour>(epochs, &upserts.performance_hour)?;
+        self.table::<tables::AttributionHour>(epochs, &upserts.attribution_hour)?;
+        self.table::<tables::ReachDay>(epochs, &upserts.reach_day)?;
+        self.table::<tables::SupplyHour>(epochs, &upserts.supply_hour)?;
+        self.table::<tables::QualityMinute>(epochs, &upserts.quality_minute)?;
+        self.table::<tables::ConversionPaths>(epochs, &upserts.conversion_paths)?;
+        self.table::<tables::Rejects>(epochs, &upserts.rejects)?;
         // 3. Only now the frontier.
         match self.writer.notes_frontier {
-            true => self.insist(|| self.clickhouse.insert_frontier(self.writer, upserts.epochs)),
+            true => self.insist(|| self.clickhouse.insert_frontier(self.writer, epochs)),
             false => Ok(()),
         }
     }
 
-    fn table<T: Table>(
+    pub(super) fn table<T: Table>(
         &self,
-        batch: &Upserts,
+        epochs: Epochs,
         upserts: &[Upsert<T::Key, T::Value>],
     ) -> Result<(), ClickHouseError> {
-        parts::<T>(upserts, self.limits).into_iter().try_for_each(|part| self.part::<T>(batch, upserts, part))
+        let into = format!("{}{}", T::NAME, self.suffix);
+        let (writer, names) = (self.writer, self.names);
+        parts::<T>(upserts, self.limits).into_iter().try_for_each(|part| {
+            self.part(&Insert::<T> { into: &into, upserts, epochs, part, writer, names })
+        })
     }
 
     /// One part. What the server finds too big is halved; a row alone that is too big is an error.
-    fn part<T: Table>(
-        &self,
-        batch: &Upserts,
-        upserts: &[Upsert<T::Key, T::Value>],
-        part: Range<usize>,
-    ) -> Result<(), ClickHouseError> {
-        let (epochs, writer, names) = (batch.epochs, self.writer, self.names);
-        let insert = Insert::<T> { upserts, epochs, part: part.clone(), writer, names };
-        match self.insist(|| self.clickhouse.insert(&insert)) {
-            Err(error) if error.fault() == Fault::TooBig && part.len() > 1 => {
-                let middle = part.start + part.len() / 2;
-                self.part::<T>(batch, upserts, part.start..middle)?;
-                self.part::<T>(batch, upserts, middle..part.end)
+    fn part<T: Table>(&self, insert: &Insert<'_, T>) -> Result<(), ClickHouseError> {
+        match self.insist(|| self.clickhouse.insert(insert)) {
+            Err(error) if error.fault() == Fault::TooBig && insert.part.len() > 1 => {
+                let Range { start, end } = insert.part;
+                let middle = start + (end - start) / 2;
+                self.part(&insert.only(start..middle))?;
+                self.part(&insert.only(middle..end))
             }
             done => done,
         }

@@ -2,7 +2,7 @@
 //! seconds since 1970 UTC; `version` is the epoch as of which the row holds.
 
 use clickhouse::Row;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Declares the rows of a table with their upsert columns.
 macro_rules! rows {
@@ -93,6 +93,21 @@ pub struct FrontierRow {
     pub job: String,
     pub shard: u32,
     pub epoch: u64,
+    pub written_at: i64,
+}
+
+/// A row of `generation`.
+#[derive(Clone, Debug, PartialEq, Row, Deserialize, Serialize)]
+#[allow(missing_docs, reason = "the columns are explained in docs/clickhouse.md")]
+pub struct GenerationRow {
+    pub number: u64,
+    pub table_name: String,
+    pub next_name: String,
+    pub uuid: String,
+    pub row_count: u64,
+    pub job: String,
+    pub epoch: u64,
+    pub is_swapped: u8,
     pub written_at: i64,
 }
 

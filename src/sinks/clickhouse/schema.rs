@@ -7,7 +7,7 @@ const RECORDS: &str = include_str!("../../../config/schemas/clickhouse_records.s
 const VIEWS: &str = include_str!("../../../config/schemas/clickhouse_views.sql");
 
 /// The version of the schema; a change of a table's shape raises it.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The whole schema as a script for `clickhouse client --multiquery`: what
 /// [`create_schema`](super::ClickHouse::create_schema) runs.

@@ -45,6 +45,7 @@ fn rows_have_the_columns_of_the_schema() {
         ("dim_site", columns::<SiteRow>()),
         ("rejects", columns::<RejectRow>()),
         ("frontier", columns::<FrontierRow>()),
+        ("generation", columns::<GenerationRow>()),
     ] {
         let shape = declared.iter().find(|shape| shape.name == table).expect("declared");
         assert_eq!(
