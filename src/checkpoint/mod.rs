@@ -41,4 +41,6 @@ pub use writer::{Checkpointer, Plan};
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod expiry_tests;
+#[cfg(test)]
 mod tests;

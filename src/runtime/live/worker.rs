@@ -120,6 +120,12 @@ impl<'a> LiveWorker<'a> {
     }
 
     pub(super) fn run(mut self, worker: &mut Worker) -> Result<(), LiveError> {
+        let done = self.work(worker);
+        self.source.close();
+        done
+    }
+
+    fn work(&mut self, worker: &mut Worker) -> Result<(), LiveError> {
         self.recover(worker)?;
         while !self.process.is_over() {
             let moved = self.read()? || self.expiring.is_busy();

@@ -1,6 +1,6 @@
 //! The source of one worker.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use dataflows::rules::horizon::Seen;
@@ -30,6 +30,9 @@ const STALL: Duration = Duration::from_secs(1);
 
 /// How often a message that waits for its schema is offered again.
 const SCHEMA_POLL: Duration = Duration::from_millis(20);
+
+/// How long a source that is closed waits for brokers that are away.
+const CLOSE: Duration = Duration::from_secs(3);
 
 /// How much one call may take.
 #[derive(Copy, Clone, Debug)]
@@ -119,6 +122,21 @@ impl KafkaSource {
         let now = Instant::now();
         let (turn, polled, awake) = (0, now, now);
         Ok(Self { partitions, client, decoders, discovery, registry, status, signal, turn, polled, awake })
+    }
+
+    /// Ends it. The client waits for the brokers' last answers, for ever if they are away; this
+    /// does so for a moment, and leaves the rest to a thread that ends with the process.
+    pub fn close(self) {
+        let (closed, is_closed) = mpsc::channel();
+        let close = move || {
+            drop(self);
+            // Nobody may be waiting any more.
+            let _ = closed.send(());
+        };
+        // Without a thread it is closed right here.
+        if std::thread::Builder::new().name("kafka-close".to_owned()).spawn(close).is_ok() {
+            let _ = is_closed.recv_timeout(CLOSE);
+        }
     }
 
     /// Takes a row of a lookup topic in that was read before this start.
