@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _, stderr};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -24,7 +24,6 @@ use advertisex::config::{Config, KafkaConfig};
 use advertisex::generate::{Plan, campaigns_csv, send};
 use advertisex::sinks::topic::{Topic, create_topics};
 use clap::Parser;
-use plotters::prelude::*;
 use tempfile::TempDir;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -171,30 +170,54 @@ fn sample(ports: &[u16], seconds: f64) -> Option<Sample> {
     Some(all)
 }
 
-fn plot(samples: &[Sample], file: &Path) -> Outcome<()> {
-    let root = SVGBackend::new(file, (900, 960)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let minutes = samples.last().map_or(1.0, |last| last.seconds / 60.0);
-    let charts: [(&str, fn(&Sample) -> f64); 4] = [
-        ("resident memory, MiB", |sample| sample.resident / f64::from(1 << 20)),
-        ("state, MiB", |sample| sample.state / f64::from(1 << 20)),
-        ("events held, thousands", |sample| sample.live / 1e3),
-        ("checkpoint, MiB", |sample| sample.checkpoint / f64::from(1 << 20)),
-    ];
-    for (area, (title, value)) in root.split_evenly((4, 1)).into_iter().zip(charts) {
+/// What is drawn and written of the samples.
+const CURVES: [(&str, fn(&Sample) -> f64); 4] = [
+    ("resident memory, MiB", |sample| sample.resident / MIB),
+    ("state, MiB", |sample| sample.state / MIB),
+    ("events held, thousands", |sample| sample.live / 1e3),
+    ("checkpoint, MiB", |sample| sample.checkpoint / MIB),
+];
+const MIB: f64 = 1_048_576.0;
+
+/// The curves over time, one below the other, as SVG.
+fn plot(samples: &[Sample]) -> Result<String, std::fmt::Error> {
+    const WIDTH: f64 = 800.0;
+    const HEIGHT: f64 = 150.0;
+    const LEFT: f64 = 70.0;
+    let end = samples.last().map_or(1.0, |last| last.seconds);
+    let mut svg = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 860\" font-family=\"sans-serif\" \
+         font-size=\"13\">\n<rect width=\"900\" height=\"860\" fill=\"white\"/>\n",
+    );
+    for (number, (title, value)) in CURVES.iter().enumerate() {
+        let floor = 190.0 + 210.0 * number as f64;
         let top = samples.iter().map(value).fold(1.0, f64::max) * 1.1;
-        let mut chart = ChartBuilder::on(&area)
-            .caption(title, ("sans-serif", 16))
-            .margin(8)
-            .x_label_area_size(24)
-            .y_label_area_size(64)
-            .build_cartesian_2d(0.0..minutes, 0.0..top)?;
-        chart.configure_mesh().x_desc("minutes").draw()?;
-        let points = samples.iter().map(|sample| (sample.seconds / 60.0, value(sample)));
-        chart.draw_series(LineSeries::new(points, &BLUE))?;
+        let x = |seconds: f64| LEFT + WIDTH * seconds / end;
+        writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\">{title}</text>", floor - HEIGHT - 10.0)?;
+        for part in 0..=4 {
+            let share = f64::from(part) / 4.0;
+            let (y, at) = (floor - HEIGHT * share, x(end * share));
+            writeln!(svg, "<path d=\"M{LEFT} {y:.1}h{WIDTH}\" stroke=\"#ddd\"/>")?;
+            writeln!(
+                svg,
+                "<text x=\"62\" y=\"{:.1}\" text-anchor=\"end\">{:.0}</text>",
+                y + 4.0,
+                top * share
+            )?;
+            let minute = end * share / 60.0;
+            writeln!(
+                svg,
+                "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{minute:.1} min</text>",
+                floor + 18.0
+            )?;
+        }
+        let point =
+            |sample: &Sample| format!("{:.1},{:.1}", x(sample.seconds), floor - HEIGHT * value(sample) / top);
+        let points: Vec<String> = samples.iter().map(point).collect();
+        writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"#05c\"/>", points.join(" "))?;
     }
-    root.present()?;
-    Ok(())
+    svg.push_str("</svg>\n");
+    Ok(svg)
 }
 
 /// The mean of each tenth of the run.
@@ -299,22 +322,20 @@ fn main() -> Outcome<()> {
         writeln!(csv, "{seconds:.1},{resident},{state},{live},{checkpoint},{expired},{received}")?;
     }
     fs::write(out.join("samples.csv"), csv)?;
-    plot(&samples, &out.join("soak.svg"))?;
+    fs::write(out.join("soak.svg"), plot(&samples)?)?;
     let sent = sent.load(Ordering::Relaxed);
-    let mean = |value: fn(&Sample) -> f64| tenths(&samples, value);
+    let mean =
+        |(title, value): &(&str, fn(&Sample) -> f64)| format!("| {title} | {} |\n", tenths(&samples, *value));
+    let means: String = CURVES.iter().map(mean).collect();
     let text = format!(
         "# Days of traffic, with a horizon of six hours\n\n- command: `cargo bench --bench soak -- --rate {rate} \
          --seconds {seconds} --days {days} --processes {processes}`\n- {sent} records in {took:.0} s ({:.0} a second) of {days} days of \
          event time; correction horizon 6 h, click lookback 6 h, view lookback 1 h, bid lifetime 1 h; broker, \
          server and producer on the same machine\n- {:.0} events had expired at the end\n\nMeans of each tenth of the run; all samples are in \
          `samples.csv`, drawn in `soak.svg`.\n\n| | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 |\n|:-|-:|-:|-:|-:|-:|-:|-:|-:|-:|-:|\n\
-         | resident memory, MiB | {} |\n| state, MiB | {} |\n| events held, thousands | {} |\n| checkpoint, MiB | {} |\n\n![the run](soak.svg)\n\n{checked}",
+{means}\n![the run](soak.svg)\n\n{checked}",
         sent as f64 / took.max(1.0),
         samples.last().map_or(0.0, |last| last.expired),
-        mean(|sample| sample.resident / f64::from(1 << 20)),
-        mean(|sample| sample.state / f64::from(1 << 20)),
-        mean(|sample| sample.live / 1e3),
-        mean(|sample| sample.checkpoint / f64::from(1 << 20)),
     );
     fs::write(out.join("README.md"), text)?;
     Ok(())
