@@ -164,3 +164,23 @@ fn a_column_that_leaves_its_dictionary_is_read_the_same() {
     let found = batch.bids.iter().map(|bid| bid.1.dims.campaign);
     assert!(found.eq(names.iter().map(|name| Name::new(name.unwrap_or_default()))));
 }
+
+#[test]
+fn two_kilobytes_that_claim_a_dictionary_of_gigabytes_are_refused() {
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/findings/parquet-dictionary-of-endless-values");
+    let mut bytes = std::fs::read(path).expect("readable");
+    let error = read(&bytes, Kind::Bids).expect_err("refused");
+    let page = "the row group is damaged: the page at byte 115 of column ts";
+    assert_eq!(error, format!("{page} has a header that can't be read"));
+    // The same number, which the library cut to 32 bits, written as it should be.
+    let claimed = [0xc4; 8];
+    let at = bytes.windows(8).position(|window| window == claimed).expect("the claim");
+    let values = 608_735_522u64 << 1;
+    for (place, byte) in bytes[at..at + 9].iter_mut().enumerate() {
+        *byte = (values >> (7 * place)) as u8 | 0x80;
+    }
+    bytes[at + 8] = 0;
+    let error = read(&bytes, Kind::Bids).expect_err("refused");
+    assert_eq!(error, format!("{page} claims 608735522 values in 88 bytes"));
+}
