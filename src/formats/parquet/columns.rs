@@ -11,6 +11,7 @@ use dataflows::model::reject::Reason;
 use dataflows::model::time::EventTime;
 
 use super::ReadError;
+use crate::formats::reject::PAYLOAD_BYTES_MAX;
 use crate::formats::timestamp::Unit;
 use crate::names::Collision;
 
@@ -151,7 +152,7 @@ fn wrong(name: &str, column: &ArrayRef, expected: &str) -> ReadError {
     ReadError::File(format!("column {name:?} holds {}; {expected} are expected", column.data_type()))
 }
 
-/// A row as text, for people who look into a reject.
+/// A row as text, for people who look into a reject: of each column, no more than a reject keeps.
 pub fn show(rows: &RecordBatch, row: usize) -> String {
     let shown = rows
         .schema_ref()
@@ -162,6 +163,11 @@ pub fn show(rows: &RecordBatch, row: usize) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
+/// Every row may hold the same long text, so that it isn't copied as a whole.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(PAYLOAD_BYTES_MAX)].to_owned()
+}
+
 fn value(column: &ArrayRef, row: usize) -> Option<String> {
     if column.is_null(row) {
         return None;
@@ -170,10 +176,10 @@ fn value(column: &ArrayRef, row: usize) -> Option<String> {
         return value(dictionary.values(), dictionary.key(row)?);
     }
     if let Some(texts) = column.as_string_view_opt() {
-        return Some(texts.value(row).to_owned());
+        return Some(cut(texts.value(row)));
     }
     if let Some(texts) = column.as_string_opt::<i32>() {
-        return Some(texts.value(row).to_owned());
+        return Some(cut(texts.value(row)));
     }
     if let Some(flags) = column.as_boolean_opt() {
         return Some(flags.value(row).to_string());

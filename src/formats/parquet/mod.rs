@@ -4,7 +4,9 @@
 //! per distinct value and not once per row.
 
 mod columns;
+mod deltas;
 mod footer;
+mod pages;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +18,10 @@ use dataflows::model::events::{Bid, Click, Conversion, Country, Device, Dims, Im
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::EventTime;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 
 use self::columns::{Cache, Checked, Columns, Need};
 pub use self::footer::footer;
@@ -350,45 +352,84 @@ impl DimColumns {
     }
 }
 
+/// What a column may hold, in words and as a check. What else it holds is never decoded: lists, and
+/// bytes of a fixed length, could be made to take any memory.
+fn expected(column: &str) -> (&'static str, fn(&DataType) -> bool) {
+    match column {
+        "ts" | "bid_micros" | "cost_micros" | "value_micros" => ("64-bit integers or timestamps", |kind| {
+            matches!(kind, DataType::Int64 | DataType::Timestamp(..))
+        }),
+        "viewable" => ("booleans", |kind| *kind == DataType::Boolean),
+        _ => ("text", |kind| *kind == DataType::Utf8),
+    }
+}
+
 fn open(
     file: File,
     footer: &ArrowReaderMetadata,
     group: usize,
     kind: Kind,
 ) -> Result<ParquetRecordBatchReader, String> {
-    let found =
-        || footer.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
-    let mut roots = Vec::new();
+    let fields = footer.schema().fields();
+    let found = || fields.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+    let chunks = footer.metadata().row_group(group).columns();
+    let mut read = Vec::new();
     for &(name, required) in kind.columns() {
-        match footer.schema().index_of(name) {
-            Ok(root) => roots.push(root),
-            Err(_) if required => {
+        let Ok(root) = footer.schema().index_of(name) else {
+            if required {
                 return Err(format!("column {name:?} is absent; the columns are: {}", found()));
             }
-            Err(_) => {}
+            continue;
+        };
+        let (held, (expected, fits)) = (fields[root].data_type(), expected(name));
+        if !fits(held) {
+            return Err(format!("column {name:?} holds {held}; {expected} are expected"));
         }
+        let chunk = chunks.iter().find(|chunk| chunk.column_path().string() == name);
+        let chunk = chunk.ok_or_else(|| format!("row group {group} lacks column {name:?}"))?;
+        let encodings =
+            pages::check(&file, chunk).map_err(|what| format!("the row group is damaged: {what}"))?;
+        // A batch that leaves the dictionary midway would be written out value by value.
+        let dictionary = FEW_VALUES.contains(&name)
+            && chunk.dictionary_page_offset().is_some()
+            && encodings.dictionary_only;
+        read.push(Column { root, dictionary, deltas: encodings.deltas });
     }
-    let chunks = footer.metadata().row_group(group);
-    let fields = footer.schema().fields().iter().map(|field| {
-        let small = FEW_VALUES.contains(&field.name().as_str());
-        let chunk = chunks.columns().iter().find(|chunk| chunk.column_path().string() == *field.name());
-        let dictionary = small && chunk.is_some_and(|chunk| chunk.dictionary_page_offset().is_some());
-        match field.data_type() {
-            DataType::Utf8 if dictionary => {
-                let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-                Arc::new(field.as_ref().clone().with_data_type(kind))
-            }
-            DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
-            _ => field.clone(),
+    decode(file, footer, group, &read).map_err(|error| format!("the row group can't be read: {error}"))
+}
+
+/// A column that is read.
+struct Column {
+    root: usize,
+    dictionary: bool,
+    deltas: bool,
+}
+
+fn decode(
+    file: File,
+    footer: &ArrowReaderMetadata,
+    group: usize,
+    read: &[Column],
+) -> parquet::errors::Result<ParquetRecordBatchReader> {
+    let fields = footer.schema().fields().iter().enumerate().map(|(root, field)| match field.data_type() {
+        DataType::Utf8 if read.iter().any(|column| column.root == root && column.dictionary) => {
+            let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            Arc::new(field.as_ref().clone().with_data_type(kind))
         }
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => field.clone(),
     });
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let options = ArrowReaderOptions::new().with_schema(schema);
-    let fail = |error| format!("the row group can't be read: {error}");
-    let hinted = ArrowReaderMetadata::try_new(footer.metadata().clone(), options).map_err(fail)?;
-    let mask = ProjectionMask::roots(footer.parquet_schema(), roots);
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    let mask = ProjectionMask::roots(footer.parquet_schema(), read.iter().map(|column| column.root));
+    if read.iter().any(|column| column.deltas) {
+        let levels = parquet_to_arrow_field_levels(footer.parquet_schema(), mask, Some(&schema.fields))?;
+        let group = deltas::Group { file: Arc::new(file), footer: footer.metadata(), number: group };
+        return ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group, ROWS, None);
+    }
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+    let hinted = ArrowReaderMetadata::try_new(footer.metadata().clone(), options)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, hinted);
-    builder.with_row_groups(vec![group]).with_projection(mask).with_batch_size(ROWS).build().map_err(fail)
+    builder.with_row_groups(vec![group]).with_projection(mask).with_batch_size(ROWS).build()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Inputs to start from.
 
 use std::fs;
+use std::sync::Arc;
 
 use advertisex::archive;
 use advertisex::bindings::{Binding, Bindings, Range, TopicPartition};
@@ -10,7 +11,11 @@ use advertisex::formats::Batch;
 use advertisex::generate::{Format, Plan, write};
 use advertisex::names::Names;
 use advertisex::sources::files::{SplitReader, discover, plan};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use dataflows::model::horizon::Horizon;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Encoding;
+use parquet::file::properties::WriterProperties;
 
 use crate::Target;
 use crate::formats::{OTHER_SCHEMA, SCHEMA};
@@ -82,7 +87,7 @@ fn traffic() -> (Vec<Vec<u8>>, Batch) {
     write(&plan_of, Format::Parquet, &feeds, false, &mut |_| ()).expect("traffic");
     let mut batch = Batch::default();
     for split in plan(&discover(&feeds, &config.sources).expect("feeds")) {
-        let mut reader = SplitReader::open(split, &config.sources, std::sync::Arc::default());
+        let mut reader = SplitReader::open(split, &config.sources, Arc::default());
         while reader.read(&mut batch, 1_000).expect("sound") {}
     }
     let files = fs::read_dir(&feeds).expect("a directory").flatten().map(|entry| entry.path());
@@ -90,8 +95,26 @@ fn traffic() -> (Vec<Vec<u8>>, Batch) {
     (parquet.map(|path| fs::read(path).expect("readable")).collect(), batch)
 }
 
+/// Our own files, and clicks whose texts are written as differences.
 fn parquet() -> Vec<Vec<u8>> {
-    traffic().0
+    let differences = [Encoding::DELTA_BYTE_ARRAY, Encoding::DELTA_LENGTH_BYTE_ARRAY].map(clicks);
+    traffic().0.into_iter().chain(differences).collect()
+}
+
+fn clicks(encoding: Encoding) -> Vec<u8> {
+    let ids: ArrayRef = Arc::new(StringArray::from_iter_values((0..40).map(|id| format!("id-{}", id * id))));
+    let times: ArrayRef = Arc::new(Int64Array::from_iter_values(0..40));
+    let columns = [("click_id", ids.clone()), ("impression_id", ids), ("ts", times)];
+    let columns = columns.map(|(name, column)| (name, column, true));
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).expect("same lengths");
+    let properties = WriterProperties::builder().set_dictionary_enabled(false);
+    let properties = ["click_id", "impression_id"]
+        .into_iter()
+        .fold(properties, |properties, column| properties.set_column_encoding(column.into(), encoding));
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties.build())).expect("a writer");
+    writer.write(&rows).expect("written");
+    writer.into_inner().expect("closed")
 }
 
 /// Whole files, and short inputs that become frames of each kind once they are sealed.

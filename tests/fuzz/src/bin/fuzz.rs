@@ -8,10 +8,12 @@ use advertisex_fuzz::Target;
 use libfuzzer_sys::fuzz_target;
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
-    // The engine takes every panic for a finding. Those of the Parquet library are caught by its reader.
+    // The engine takes every panic for a finding. Those of the Parquet library, and of the Arrow
+    // buffers that it fills, are caught by its reader.
     let engine = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !panic.location().is_some_and(|place| place.file().contains("/parquet-")) {
+        let caught = |file: &str| file.contains("/parquet-") || file.contains("/arrow-buffer-");
+        if !panic.location().is_some_and(|place| caught(place.file())) {
             engine(panic);
         }
     }));
