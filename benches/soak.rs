@@ -170,8 +170,10 @@ fn sample(ports: &[u16], seconds: f64) -> Option<Sample> {
     Some(all)
 }
 
-/// What is drawn and written of the samples.
-const CURVES: [(&str, fn(&Sample) -> f64); 4] = [
+/// What is drawn and written of a sample, and its title.
+type Curve = (&'static str, fn(&Sample) -> f64);
+
+const CURVES: [Curve; 4] = [
     ("resident memory, MiB", |sample| sample.resident / MIB),
     ("state, MiB", |sample| sample.state / MIB),
     ("events held, thousands", |sample| sample.live / 1e3),
@@ -331,8 +333,7 @@ fn main() -> Outcome<()> {
     fs::write(out.join("samples.csv"), csv)?;
     fs::write(out.join("soak.svg"), plot(&samples)?)?;
     let sent = sent.load(Ordering::Relaxed);
-    let mean =
-        |(title, value): &(&str, fn(&Sample) -> f64)| format!("| {title} | {} |\n", tenths(&samples, *value));
+    let mean = |(title, value): &Curve| format!("| {title} | {} |\n", tenths(&samples, *value));
     let means: String = CURVES.iter().map(mean).collect();
     let text = format!(
         "# Days of traffic, with a horizon of six hours\n\n- command: `cargo bench --bench soak -- --rate {rate} \

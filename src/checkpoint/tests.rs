@@ -57,7 +57,7 @@ pub(super) fn fed(names: &Names, epoch: Epoch) -> Fed {
     // A key holds a row in every other epoch.
     let (id, attributes) = (Name::new("s1"), ["a name".into(), "".into()]);
     let dimension = Some(DimensionRow { dimension: Dimension::Site, id, attributes });
-    let row = (epoch % 6 < 3).then_some(Entry { rule: Some(user), dimension });
+    let row = (epoch % 6 < 3).then_some(Entry { rule: Some(user), dimension, text: None });
     let rows = vec![RowChange { topic, partition: 0, key: vec![(epoch % 3) as u8].into(), row }];
     Fed { epoch, ranges, records, rows, expired: None }
 }

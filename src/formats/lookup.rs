@@ -17,7 +17,7 @@ use dataflows::model::time::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::dimension::{Dimension, DimensionRow};
-use crate::names::{Collision, Names};
+use crate::names::{Collision, Names, Text};
 
 /// A lookup table.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
@@ -43,6 +43,9 @@ pub struct Entry {
     pub rule: Option<LookupRow>,
     /// What an id stands for.
     pub dimension: Option<DimensionRow>,
+    /// The text of that id, if its key does not hold it: who keeps the row keeps it, too.
+    #[serde(default)]
+    pub text: Option<Text>,
 }
 
 /// How a row is written in a message.
@@ -149,7 +152,9 @@ impl Table {
             let attributes = [cells.get(1).into(), cells.get(2).into()];
             names.name(cells.get(0)).map(|id| DimensionRow { dimension, id, attributes })
         };
-        Ok(Entry { rule, dimension: dimension.map(row).transpose()? })
+        let dimension = dimension.map(row).transpose()?;
+        let text = dimension.as_ref().and_then(|row| names.known_name(row.id));
+        Ok(Entry { rule, dimension, text })
     }
 
     /// The row that a message holds.

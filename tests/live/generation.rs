@@ -15,19 +15,9 @@ use rand::{RngExt, SeedableRng};
 
 use crate::archive::{archive_every, program};
 use crate::golden::{check, golden, stage};
+use crate::horizon::TABLES;
 use crate::server;
 use crate::stage::Stage;
-
-/// The tables, with the number of their key columns.
-const TABLES: [(&str, usize); 7] = [
-    ("performance_minute", 2),
-    ("performance_hour", 6),
-    ("attribution_hour", 3),
-    ("reach_day", 2),
-    ("supply_hour", 4),
-    ("quality_minute", 2),
-    ("conversion_paths", 2),
-];
 
 /// A rule for all that changes nearly every conversion of the golden day.
 const RULE: &str = ",6h,1h,,first_touch";

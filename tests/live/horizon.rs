@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use crate::server;
 use crate::stage::{Stage, kafka};
 
-const TABLES: [(&str, usize); 7] = [
+/// The tables, with the number of their key columns.
+pub const TABLES: [(&str, usize); 7] = [
     ("performance_minute", 2),
     ("performance_hour", 6),
     ("attribution_hour", 3),

@@ -123,7 +123,7 @@ mod tests {
         let row = |&(partition, key, site): &(i32, &str, &str)| {
             let rule = Some(LookupRow::ListedSite(Name::new(site)));
             let at = (TopicPartition { topic: "traffic".into(), partition }, key.as_bytes().into());
-            (at, Entry { rule, dimension: None })
+            (at, Entry { rule, dimension: None, text: None })
         };
         rows.iter().map(row).collect()
     }

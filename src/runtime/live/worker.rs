@@ -249,6 +249,7 @@ impl<'a> LiveWorker<'a> {
         }
         for ((place, key), row) in &recovery.rows {
             if self.source.owns(place) {
+                row.text.iter().try_for_each(|text| names.restore(text)).map_err(CheckpointError::from)?;
                 self.source.restore(&place.topic, key, row.clone());
                 row.rule.into_iter().for_each(|rule| self.change_lookup(rule, 1));
             }
