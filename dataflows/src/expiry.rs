@@ -163,7 +163,8 @@ impl<V: Val + Expires, W: Val> Walk<V, W> {
             }
             let all = self.group.iter().all(|row| expired(&row));
             if all && !self.is_kept(epoch, &keeps) {
-                gone += self.group.len();
+                // As often as they came.
+                gone += self.group.iter().map(|(_, count)| count.unsigned_abs()).sum::<usize>();
                 self.group.drain(..).for_each(|(row, count)| input.update(row, -count));
             } else {
                 kept.extend(self.group.iter().filter(expired).copied());
