@@ -21,9 +21,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use advertisex::config::{Config, KafkaConfig};
-use advertisex::generate::{Plan, campaigns_csv, send};
+use advertisex::generate::{IdStyle, Plan, campaigns_csv, send};
 use advertisex::sinks::topic::{Topic, create_topics};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tempfile::TempDir;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -44,6 +44,9 @@ struct Arguments {
     /// Days that the traffic is of.
     #[arg(long, default_value_t = 24.0)]
     days: f64,
+    /// How ids are written: long ones have texts of their own in memory.
+    #[arg(long, value_enum, default_value_t = IdStyle::Uuid)]
+    id_style: IdStyle,
     /// Processes of the run.
     #[arg(long, default_value_t = 1)]
     processes: usize,
@@ -63,6 +66,7 @@ struct Sample {
     live: f64,
     state: f64,
     checkpoint: f64,
+    texts: f64,
     expired: f64,
     received: f64,
 }
@@ -164,6 +168,7 @@ fn sample(ports: &[u16], seconds: f64) -> Option<Sample> {
         all.live += sum("advertisex_live_events");
         all.state += sum("advertisex_state_bytes");
         all.checkpoint += sum("advertisex_checkpoint_bytes");
+        all.texts += sum("advertisex_id_texts");
         all.expired += sum("advertisex_events_expired_total");
         all.received += sum("advertisex_records_received_total");
     }
@@ -173,10 +178,11 @@ fn sample(ports: &[u16], seconds: f64) -> Option<Sample> {
 /// What is drawn and written of a sample, and its title.
 type Curve = (&'static str, fn(&Sample) -> f64);
 
-const CURVES: [Curve; 4] = [
+const CURVES: [Curve; 5] = [
     ("resident memory, MiB", |sample| sample.resident / MIB),
     ("state, MiB", |sample| sample.state / MIB),
     ("events held, thousands", |sample| sample.live / 1e3),
+    ("texts of ids, thousands", |sample| sample.texts / 1e3),
     ("checkpoint, MiB", |sample| sample.checkpoint / MIB),
 ];
 const MIB: f64 = 1_048_576.0;
@@ -188,8 +194,8 @@ fn plot(samples: &[Sample]) -> Result<String, std::fmt::Error> {
     const LEFT: f64 = 70.0;
     let end = samples.last().map_or(1.0, |last| last.seconds);
     let mut svg = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 860\" font-family=\"sans-serif\" \
-         font-size=\"13\">\n<rect width=\"900\" height=\"860\" fill=\"white\"/>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 1070\" font-family=\"sans-serif\" \
+         font-size=\"13\">\n<rect width=\"900\" height=\"1070\" fill=\"white\"/>\n",
     );
     for (number, (title, value)) in CURVES.iter().enumerate() {
         let floor = 190.0 + 210.0 * number as f64;
@@ -231,7 +237,7 @@ fn tenths(samples: &[Sample], value: fn(&Sample) -> f64) -> String {
 
 fn main() -> Outcome<()> {
     let arguments = Arguments::parse();
-    let Arguments { rate, seconds, days, processes, out, .. } = &arguments;
+    let Arguments { rate, seconds, days, id_style, processes, out, .. } = &arguments;
     let site = TempDir::new_in("target")?;
     let kafka = services::Kafka::start(&services::KafkaSettings::default())?;
     let clickhouse = services::ClickHouse::start(&services::ClickHouseSettings::default())?;
@@ -262,6 +268,7 @@ fn main() -> Outcome<()> {
         users: 50_000,
         campaigns: 200,
         sites: 200,
+        id_style: *id_style,
         ..Plan::DEFAULT
     };
     // The generator's latest clicks come after two days. With a shorter window their impression would be
@@ -325,19 +332,21 @@ fn main() -> Outcome<()> {
     }
 
     fs::create_dir_all(out)?;
-    let mut csv =
-        String::from("seconds,resident_bytes,state_bytes,live_events,checkpoint_bytes,expired,received\n");
-    for Sample { seconds, resident, live, state, checkpoint, expired, received } in &samples {
-        writeln!(csv, "{seconds:.1},{resident},{state},{live},{checkpoint},{expired},{received}")?;
+    let mut csv = String::from(
+        "seconds,resident_bytes,state_bytes,live_events,checkpoint_bytes,id_texts,expired,received\n",
+    );
+    for Sample { seconds, resident, live, state, checkpoint, texts, expired, received } in &samples {
+        writeln!(csv, "{seconds:.1},{resident},{state},{live},{checkpoint},{texts},{expired},{received}")?;
     }
     fs::write(out.join("samples.csv"), csv)?;
     fs::write(out.join("soak.svg"), plot(&samples)?)?;
     let sent = sent.load(Ordering::Relaxed);
+    let style = id_style.to_possible_value().map_or_else(String::new, |style| style.get_name().to_owned());
     let mean = |(title, value): &Curve| format!("| {title} | {} |\n", tenths(&samples, *value));
     let means: String = CURVES.iter().map(mean).collect();
     let text = format!(
         "# Days of traffic, with a horizon of six hours\n\n- command: `cargo bench --bench soak -- --rate {rate} \
-         --seconds {seconds} --days {days} --processes {processes}`\n- {sent} records in {took:.0} s ({:.0} a second) of {days} days of \
+         --seconds {seconds} --days {days} --id-style {style} --processes {processes}`\n- {sent} records in {took:.0} s ({:.0} a second) of {days} days of \
          event time; correction horizon 6 h, click join window 50 h, click lookback 6 h, view lookback 1 h, bid lifetime 1 h; broker, \
          server and producer on the same machine\n- {:.0} events had expired at the end\n\nMeans of each tenth of the run; all samples are in \
          `samples.csv`, drawn in `soak.svg`.\n\n| | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 |\n|:-|-:|-:|-:|-:|-:|-:|-:|-:|-:|-:|\n\

@@ -3,13 +3,17 @@
 //! A key that holds its own text needs nothing here. Of the others the text is kept once, shared
 //! by all workers of a process, and a second text under one key stops the run: the numbers could
 //! no longer be told apart.
+//!
+//! Names (campaigns, sites, …) have few values and stay. Ids come and go with their records: each is
+//! kept with the last minute in which it is needed, and goes when that is behind the horizon.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dataflows::model::horizon::Freezes;
 use dataflows::model::ids::{Id, Name, Packed, Route};
-use dataflows::model::time::Epoch;
+use dataflows::model::time::{Epoch, EventTime, Minute};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Builder;
 
@@ -19,7 +23,10 @@ use self::news::News;
 
 const SHARDS: usize = 64;
 
-type Table<K> = HashMap<K, Box<str>, Xxh3Builder>;
+type Table<K> = HashMap<K, Held, Xxh3Builder>;
+
+/// Until when the text of a name is needed.
+const ALWAYS: Minute = Minute(u32::MAX);
 
 /// A map from names that is read once for each row of a table.
 pub type NameMap<T> = HashMap<Name, T, BuildHasherDefault<NameHasher>>;
@@ -60,6 +67,28 @@ pub enum Text {
     Id(Box<str>),
 }
 
+/// A text, and until when it is needed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Dated {
+    /// The text.
+    pub text: Text,
+    /// The last minute of event time of a record that has it.
+    pub until: Minute,
+}
+
+impl Dated {
+    /// A text that is needed for ever.
+    pub fn always(text: Text) -> Self {
+        Self { text, until: ALWAYS }
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    text: Box<str>,
+    until: Minute,
+}
+
 /// The dictionary of one process.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -94,11 +123,23 @@ fn shards<K>() -> Vec<Mutex<Table<K>>> {
 }
 
 impl Tables {
-    fn keep(&self, text: &Text) -> Result<(), Collision> {
+    /// Keeps a text; of what is new, or needed for longer, `fresh` is told.
+    fn keep(&self, Dated { text, until }: &Dated, fresh: impl FnOnce()) -> Result<(), Collision> {
         match text {
-            Text::Name(text) => keep(&self.names, Name::new(text), text, || {}),
-            Text::Id(text) => keep(&self.ids, Id::new(text), text, || {}),
+            Text::Name(text) => keep(&self.names, Name::new(text), (text, ALWAYS), fresh),
+            Text::Id(text) => keep(&self.ids, Id::new(text), (text, *until), fresh),
         }
+    }
+
+    /// Forgets the ids that are not needed at `edge` or later.
+    fn forget_before(&self, edge: EventTime) {
+        for shard in &self.ids {
+            lock(shard).retain(|_, held| !held.until.is_frozen(edge));
+        }
+    }
+
+    fn ids(&self) -> usize {
+        self.ids.iter().map(|shard| lock(shard).len()).sum()
     }
 }
 
@@ -112,45 +153,59 @@ impl Names {
     pub fn name(&self, text: &str) -> Result<Name, Collision> {
         let key = Name::new(text);
         if key.packed() == Packed::Hashed {
-            keep(&self.own.names, key, text, || self.tell(|| Text::Name(text.into())))?;
+            let text = (text, ALWAYS);
+            keep(&self.own.names, key, text, || self.tell(Text::Name, text))?;
         }
         Ok(key)
     }
 
-    /// The key of an id that may be published.
-    pub fn id(&self, text: &str) -> Result<Id, Collision> {
+    /// The key of an id that may be published, of a record of this time or an earlier one.
+    pub fn id(&self, text: &str, ts: EventTime) -> Result<Id, Collision> {
         let key = Id::new(text);
         if key.packed() == Packed::Hashed {
-            keep(&self.own.ids, key, text, || self.tell(|| Text::Id(text.into())))?;
+            let text = (text, ts.minute());
+            keep(&self.own.ids, key, text, || self.tell(Text::Id, text))?;
         }
         Ok(key)
     }
 
     /// Adds a text that is kept elsewhere already, but that other processes may not know.
-    pub fn restore(&self, text: &Text) -> Result<(), Collision> {
-        let tell = || self.tell(|| text.clone());
-        match text {
-            Text::Name(text) => keep(&self.own.names, Name::new(text), text, tell),
-            Text::Id(text) => keep(&self.own.ids, Id::new(text), text, tell),
-        }
+    pub fn restore(&self, dated: &Dated) -> Result<(), Collision> {
+        self.own.keep(dated, || self.others.iter().for_each(|others| others.untold.add(dated.clone())))
+    }
+
+    /// Keeps the text of an id, if it is known and no key holds it, for a record of a later time.
+    pub fn hold(&self, key: Id, ts: EventTime) -> Result<(), Collision> {
+        self.known_id(key).map_or(Ok(()), |text| self.restore(&Dated { text, until: ts.minute() }))
+    }
+
+    /// Forgets the ids whose records are all of before this time, wherever they were read.
+    pub fn forget_before(&self, edge: EventTime) {
+        let heard = self.others.iter().map(|others| &others.heard);
+        std::iter::once(&self.own).chain(heard).for_each(|tables| tables.forget_before(edge));
+    }
+
+    /// How many texts of ids are kept.
+    pub fn ids(&self) -> usize {
+        self.own.ids() + self.others.as_ref().map_or(0, |others| others.heard.ids())
     }
 
     /// Notes a text that other processes have to be told, if there are any.
-    fn tell(&self, text: impl FnOnce() -> Text) {
+    fn tell(&self, kind: impl FnOnce(Box<str>) -> Text, (text, until): (&str, Minute)) {
         if let Some(others) = &self.others {
-            others.untold.add(text());
+            others.untold.add(Dated { text: kind(text.into()), until });
         }
     }
 
     /// What this worker has to tell the other processes in its present epoch: every text that this
     /// process has read since this worker last asked, unless another worker told it in an epoch that
     /// is not later.
-    pub fn untold(&self, worker: usize, epoch: Epoch) -> Vec<Text> {
+    pub fn untold(&self, worker: usize, epoch: Epoch) -> Vec<Dated> {
         self.others.as_ref().map(|others| others.untold.take(worker, epoch)).unwrap_or_default()
     }
 
     /// The last question of a worker, which has read everything it will read.
-    pub fn untold_at_last(&self, worker: usize, epoch: Epoch) -> Vec<Text> {
+    pub fn untold_at_last(&self, worker: usize, epoch: Epoch) -> Vec<Dated> {
         let last = |others: &Others| {
             let texts = others.untold.take(worker, epoch);
             others.untold.leave(worker);
@@ -167,22 +222,24 @@ impl Names {
     }
 
     /// Adds a text that another process has read.
-    pub fn hear(&self, text: &Text) -> Result<(), Collision> {
-        let Some(others) = &self.others else { return self.restore(text) };
-        match text {
+    pub fn hear(&self, dated: &Dated) -> Result<(), Collision> {
+        let Some(others) = &self.others else { return self.restore(dated) };
+        match &dated.text {
             Text::Name(text) => agree(&self.own.names, Name::new(text), text)?,
             Text::Id(text) => agree(&self.own.ids, Id::new(text), text)?,
         }
-        others.heard.keep(text)
+        others.heard.keep(dated, || {})
     }
 
     /// All names that don't hold their own text.
     pub fn hashed_names(&self) -> Vec<(String, Name)> {
         let heard = self.others.iter().map(|others| &others.heard);
         let tables = std::iter::once(&self.own).chain(heard).flat_map(|tables| &tables.names);
-        let tables = tables.map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
         let mut names: Vec<_> = tables
-            .flat_map(|table| table.iter().map(|(key, text)| (text.to_string(), *key)).collect::<Vec<_>>())
+            .map(lock)
+            .flat_map(|table| {
+                table.iter().map(|(key, held)| (held.text.to_string(), *key)).collect::<Vec<_>>()
+            })
             .collect();
         if self.others.is_some() {
             names.sort_unstable();
@@ -234,21 +291,40 @@ fn shard<K: Route>(key: &K) -> usize {
     (key.route() >> 32) as usize % SHARDS
 }
 
-/// Adds a text; what is `fresh` is noted before anybody else can find it there.
-fn keep<K>(shards: &[Mutex<Table<K>>], key: K, text: &str, fresh: impl FnOnce()) -> Result<(), Collision>
+fn lock<K>(shard: &Mutex<Table<K>>) -> MutexGuard<'_, Table<K>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds a text, or has it kept for longer; what is `fresh` is noted before anybody else can find it
+/// there.
+fn keep<K>(
+    shards: &[Mutex<Table<K>>],
+    key: K,
+    (text, until): (&str, Minute),
+    fresh: impl FnOnce(),
+) -> Result<(), Collision>
 where
     K: Route + Eq + std::hash::Hash,
 {
-    let mut table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
-    match table.get(&key) {
-        Some(kept) if **kept == *text => Ok(()),
-        Some(kept) => Err(Collision { first: kept.to_string(), second: text.to_owned() }),
+    let mut table = lock(&shards[shard(&key)]);
+    match table.get_mut(&key) {
+        Some(held) if *held.text != *text => Err(collision(held, text)),
+        Some(held) if held.until >= until => Ok(()),
+        Some(held) => {
+            held.until = until;
+            fresh();
+            Ok(())
+        }
         None => {
-            table.insert(key, text.into());
+            table.insert(key, Held { text: text.into(), until });
             fresh();
             Ok(())
         }
     }
+}
+
+fn collision(held: &Held, text: &str) -> Collision {
+    Collision { first: held.text.to_string(), second: text.to_owned() }
 }
 
 /// Whether a table has no other text under this key.
@@ -256,9 +332,8 @@ fn agree<K>(shards: &[Mutex<Table<K>>], key: K, text: &str) -> Result<(), Collis
 where
     K: Route + Eq + std::hash::Hash,
 {
-    let table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
-    match table.get(&key) {
-        Some(kept) if **kept != *text => Err(Collision { first: kept.to_string(), second: text.to_owned() }),
+    match lock(&shards[shard(&key)]).get(&key) {
+        Some(held) if *held.text != *text => Err(collision(held, text)),
         _ => Ok(()),
     }
 }
@@ -277,13 +352,12 @@ where
         Packed::Inline(text) => read(text.as_str()),
         Packed::Hashed => {
             for shards in std::iter::once(own).chain(heard) {
-                let table = shards[shard(&key)].lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(text) = table.get(&key) {
-                    return read(text);
+                if let Some(held) = lock(&shards[shard(&key)]).get(&key) {
+                    return read(&held.text);
                 }
             }
             // Every hashed key that is published was made by `name` or `id`, here or in a process that
-            // told us, so its text was found.
+            // told us, and is forgotten only when nothing of its time can be published any more.
             read("")
         }
     }
@@ -301,7 +375,7 @@ mod tests {
         let names = Names::default();
         for text in ["", "c1", "a-long-campaign-name", "0123456789abcdef0123456789abcdef"] {
             assert_eq!(names.name_text(names.name(text).expect("no collision")), text);
-            assert_eq!(names.id_text(names.id(text).expect("no collision")), text);
+            assert_eq!(names.id_text(names.id(text, EventTime::MIN).expect("no collision")), text);
         }
     }
 
@@ -309,7 +383,7 @@ mod tests {
     fn what_others_have_read_is_found_and_told_only_when_read_here_too() {
         let [ours, theirs] = [(); 2].map(|()| Names::default().shared(1));
         let name = theirs.name("a-long-campaign-name").expect("no collision");
-        let id = theirs.id("conversion-0123456789").expect("no collision");
+        let id = theirs.id("conversion-0123456789", EventTime::MIN).expect("no collision");
         for text in theirs.untold(0, 5) {
             ours.hear(&text).expect("no collision");
         }
@@ -317,8 +391,36 @@ mod tests {
         assert_eq!(ours.id_text(id), "conversion-0123456789");
         assert!(ours.untold(0, 3).is_empty(), "they know it");
         ours.name("a-long-campaign-name").expect("no collision");
-        let told = ours.untold(0, 3);
+        let told: Vec<_> = ours.untold(0, 3).into_iter().map(|dated| dated.text).collect();
         assert_eq!(told, [Text::Name("a-long-campaign-name".into())], "a third may need it in epoch 3");
         assert_eq!(ours.hashed_names().len(), 1);
+    }
+
+    #[test]
+    fn ids_go_when_the_last_of_their_records_is_behind_and_others_hear_that_they_stay() {
+        let at = |minute: i64| EventTime::from_millis(minute * 60_000 + 1).expect("in range");
+        let [ours, theirs] = [(); 2].map(|()| Names::default().shared(1));
+        let listen = |epoch| {
+            let told = theirs.untold(0, epoch);
+            told.iter().for_each(|text| ours.hear(text).expect("no collision"));
+            told.len()
+        };
+        let text = |n: usize| format!("an id that is hashed {n}");
+        let ids = [5, 7, 6].map(|minute| theirs.id(&text(minute), at(minute as i64)).expect("no collision"));
+        theirs.id(&text(5), at(3)).expect("no collision");
+        theirs.name("a-long-campaign-name").expect("no collision");
+        assert_eq!(listen(1), 4, "an earlier time is no news");
+        theirs.hold(ids[0], at(7)).expect("no collision");
+        theirs.hold(Id::new("not known, and too long for a key"), at(7)).expect("no collision");
+        assert_eq!(listen(2), 1);
+        for names in [&ours, &theirs] {
+            assert_eq!(names.ids(), 3);
+            names.forget_before(at(6));
+            assert_eq!(names.ids(), 3, "minute 6 is not over");
+            names.forget_before(at(7));
+            assert_eq!(ids.map(|id| names.id_text(id)), [text(5), text(7), String::new()]);
+            names.forget_before(EventTime::MAX);
+            assert_eq!((names.ids(), names.hashed_names().len()), (0, 1));
+        }
     }
 }

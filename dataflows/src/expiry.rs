@@ -39,6 +39,17 @@ pub struct Kept {
     pub conversions: Vec<((Id, Conversion), isize)>,
 }
 
+impl Kept {
+    /// The ids of all events that have one of their own.
+    pub fn ids(&self) -> impl Iterator<Item = Id> {
+        let Self { impressions, clicks, conversions, .. } = self;
+        let impressions = impressions.iter().map(|((id, _), _)| *id);
+        let (clicks, conversions) =
+            (clicks.iter().map(|((id, _), _)| *id), conversions.iter().map(|((id, _), _)| *id));
+        impressions.chain(clicks).chain(conversions)
+    }
+}
+
 /// How many records of each kind were let go of.
 #[derive(Copy, Clone, Debug, Default)]
 pub struct Gone {

@@ -9,13 +9,21 @@ use super::*;
 use crate::formats::Batch;
 use crate::names::Names;
 
+fn edge(seconds: i64) -> EventTime {
+    EventTime::from_millis(seconds * 1_000).expect("a time")
+}
+
+/// The minute of a key of counts of rejects.
+fn minute(key: &str) -> u32 {
+    key.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or(0)
+}
+
 #[test]
 fn what_has_expired_is_passed_over_but_for_what_is_kept() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (run, _, store) = start(dir.path(), "first").expect("started");
     run.write(&store, 1..=130);
     // Of an earlier horizon something else was kept.
-    let edge = |seconds: i64| EventTime::from_millis(seconds * 1_000).expect("a time");
     let horizon =
         |seconds| Horizon { freeze: edge(60), bids: edge(20), clicks: edge(seconds), ..Horizon::default() };
     let ((id, click), mut fed) = (batch(7).clicks[0], fed(&run.names, 131));
@@ -43,7 +51,6 @@ fn what_has_expired_is_passed_over_but_for_what_is_kept() {
     all.2.retain(|(_, click)| click.ts >= edge(100));
     all.2.extend([(id, click), (id, click)]);
     all.2.sort_unstable();
-    let minute = |key: &String| key.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or(0);
     all.4.retain(|key, _| minute(key) == 0 || !Minute(minute(key)).is_frozen(edge(60)));
     assert_eq!(held(&store, &recovery).expect("sound"), all);
 }
@@ -53,12 +60,15 @@ fn what_has_expired_leaves_the_store_and_what_is_left_has_its_texts() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (run, _, store) = start(dir.path(), "first").expect("started");
     run.write(&store, 1..=200);
-    let edge = |seconds: i64| EventTime::from_millis(seconds * 1_000).expect("a time");
     let (bids, impressions) = (edge(250), edge(250));
     let horizon = Horizon { freeze: edge(240), bids, impressions, clicks: edge(195), conversions: edge(250) };
     run.checkpointer.feed(Fed { epoch: 201, expired: Some((horizon, Records::default())), ..Fed::default() });
     run.checkpointer.published(201);
     run.checkpointer.stop();
+    let text = |epoch: Epoch| format!("a click whose id is hashed {epoch}");
+    let kept = |names: &Names, epoch| names.id_text(Id::new(&text(epoch))) == text(epoch);
+    let of_run = [1, 179, 180, 200].map(|epoch| kept(&run.names, epoch));
+    assert_eq!(of_run, [false, false, true, true], "by whole minutes");
 
     let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
     let of_kind = |kind: Kind| {
@@ -68,7 +78,6 @@ fn what_has_expired_leaves_the_store_and_what_is_left_has_its_texts() {
     assert_eq!([Kind::Bids, Kind::Impressions, Kind::Conversions].map(of_kind), [0; 3]);
     // Of a kind that is not expired to the last, more may be there.
     let mut all = expected(1..=200);
-    let minute = |key: &String| key.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or(0);
     all.4.retain(|key, _| minute(key) == 0);
     all.2.retain(|(_, click)| click.ts >= edge(195));
     let held = held(&store, &recovery).expect("sound");
@@ -77,9 +86,8 @@ fn what_has_expired_leaves_the_store_and_what_is_left_has_its_texts() {
     let recovery = Recovery::find(&store, JOB, "").expect("a checkpoint");
     let (names, mut batch) = (Names::default(), Batch::default());
     while recovery.next::<CheckpointError>(&store, &names, &mut batch, |_, _| Ok(())).expect("sound") {}
-    let text = |epoch: Epoch| format!("a click whose id is hashed {epoch}");
-    assert_eq!(names.id_text(Id::new(&text(200))), text(200));
-    assert_eq!(names.id_text(Id::new(&text(1))), "", "it went with its click");
+    assert!(kept(&names, 200));
+    assert!(!kept(&names, 1), "it went with its click");
     let needed: Vec<&str> = recovery.manifest.objects().collect();
     let unneeded = |name: &&String| name.starts_with("segment") && !needed.contains(&&***name);
     // Those of the manifest before.

@@ -218,7 +218,9 @@ impl Keeper {
             }
             chosen.push(listed.clone());
         }
-        self.rewrite(draft, chosen, 0)?;
+        if !chosen.is_empty() {
+            self.rewrite(draft, chosen, 0)?;
+        }
 
         for level in 0..u8::MAX {
             let small =

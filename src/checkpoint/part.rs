@@ -104,6 +104,11 @@ impl Pending {
         }
         let (part, bytes) = (std::mem::take(&mut draft.part), draft.bytes);
         self.draft = None;
+        if let Some((horizon, _)) = &part.expired {
+            // It is published that these went: nothing of their time changes any more. What is kept
+            // all the same holds its texts for longer.
+            self.names.forget_before(horizon.ids());
+        }
         Ok((part, bytes))
     }
 

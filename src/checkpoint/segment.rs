@@ -13,13 +13,14 @@
 use std::ops::Range;
 
 use dataflows::model::horizon::Horizon;
+use dataflows::model::time::{EventTime, Minute};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::raw;
 use super::records::{Kind, Record, RejectCount};
 use crate::formats::Batch;
-use crate::names::{Collision, Names, Text};
+use crate::names::{Collision, Dated, Names, Text};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"ADXSEGM\n");
 const VERSION: u64 = 1;
@@ -46,6 +47,12 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// The minute of the latest event.
+    fn until(&self) -> Minute {
+        let latest = self.latest.iter().max().and_then(|millis| EventTime::from_millis(*millis));
+        latest.unwrap_or(EventTime::MIN).minute()
+    }
+
     /// The bytes of events of kinds that are expired to the last, and of all others.
     pub fn expired_and_live(&self, horizon: &Horizon) -> (u64, u64) {
         let edges = [horizon.bids, horizon.impressions, horizon.clicks, horizon.conversions];
@@ -188,6 +195,8 @@ fn checksum(head: &[u8], payload: &[u8], chain: u64) -> u64 {
 pub struct Segment {
     words: Vec<u64>,
     frames: Vec<Frame>,
+    /// The minute of its latest event.
+    until: Minute,
 }
 
 struct Frame {
@@ -238,7 +247,7 @@ impl Segment {
         if chain != listed.checksum {
             return damage(at, "it is not the segment that the manifest names");
         }
-        Ok(Self { words, frames })
+        Ok(Self { words, frames, until: listed.until() })
     }
 
     /// Takes the next frame in: events go to `batch`, texts to `names`, and of rejects the counts
@@ -254,7 +263,7 @@ impl Segment {
             Kind::Clicks => read(payload, &mut batch.clicks),
             Kind::Conversions => read(payload, &mut batch.conversions),
             Kind::Rejects => read(payload, &mut rejects),
-            Kind::Texts => read_texts(bytemuck::cast_slice(payload), names)?,
+            Kind::Texts => read_texts(bytemuck::cast_slice(payload), self.until, names)?,
         };
         let fault =
             LoadFault::Damage(Damage { at: at * 8, what: "a record is none, though its checksum holds" });
@@ -267,7 +276,7 @@ fn read<R: Record>(payload: &mut [u64], into: &mut Vec<R>) -> bool {
 }
 
 /// Whether all of it was texts.
-fn read_texts(mut payload: &[u8], names: &Names) -> Result<bool, LoadFault> {
+fn read_texts(mut payload: &[u8], until: Minute, names: &Names) -> Result<bool, LoadFault> {
     while let Some((head, rest)) = payload.split_first_chunk::<5>() {
         let [what, length @ ..] = *head;
         let length = u32::from_le_bytes(length) as usize;
@@ -279,7 +288,7 @@ fn read_texts(mut payload: &[u8], names: &Names) -> Result<bool, LoadFault> {
             0 => Text::Name(text.into()),
             _ => Text::Id(text.into()),
         };
-        names.restore(&text).map_err(LoadFault::Collision)?;
+        names.restore(&Dated { text, until }).map_err(LoadFault::Collision)?;
         payload = &rest[length..];
     }
     Ok(payload.iter().all(|byte| *byte == 0))

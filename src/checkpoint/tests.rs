@@ -46,10 +46,11 @@ pub(super) fn batch(epoch: Epoch) -> Batch {
 }
 
 pub(super) fn fed(names: &Names, epoch: Epoch) -> Fed {
-    names.id(&format!("a click whose id is hashed {epoch}")).expect("no collision");
+    let (batch, mut records) = (batch(epoch), Records::default());
+    let ts = batch.clicks[0].1.ts;
+    names.id(&format!("a click whose id is hashed {epoch}"), ts).expect("no collision");
     names.name(&site(epoch)).expect("no collision");
-    let mut records = Records::default();
-    records.add(&batch(epoch));
+    records.add(&batch);
     let topic: Arc<str> = "feed".into();
     let place = TopicPartition { topic: Arc::clone(&topic), partition: (epoch % 2) as i32 };
     let ranges = vec![Range { place, from: epoch as i64, to: epoch as i64 + 2 }];

@@ -270,7 +270,11 @@ impl Writer {
     fn take_errand(&mut self, errand: Errand) {
         match errand {
             Errand::Save(save) => self.save = Some(save),
-            Errand::Saved(part) => self.keeper.iter_mut().for_each(|keeper| keeper.add(part.clone())),
+            Errand::Saved(part) => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.add(part);
+                }
+            }
             Errand::Full => self.state.hurry.store(true, Relaxed),
         }
     }

@@ -158,7 +158,7 @@ impl Rules {
         let text = |field| slots.get(field).as_text();
         let dims = self.dims(slots, text(Field::CampaignId), text(Field::CreativeId), country, device)?;
         let (auction, user) = (batch.kept.id(text(Field::AuctionId)), batch.kept.id(text(Field::UserId)));
-        let id = self.id(slots, Field::ImpressionId, batch)?;
+        let id = self.id(slots, Field::ImpressionId, ts, batch)?;
         batch.impressions.push((id, Impression { ts, auction, user, dims, cost, viewable }));
         Ok(())
     }
@@ -188,8 +188,8 @@ impl Rules {
     fn click(&self, slots: &Slots<'_>, batch: &mut Batch) -> Result<(), Refusal> {
         shape(slots, CLICK)?;
         let ts = self.time(slots)?;
-        let impression = self.id(slots, Field::ImpressionId, batch)?;
-        let id = self.id(slots, Field::EventId, batch)?;
+        let impression = batch.kept.id(slots.get(Field::ImpressionId).as_text());
+        let id = self.id(slots, Field::EventId, ts, batch)?;
         batch.clicks.push((id, Click { ts, impression }));
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Rules {
         let user = batch.kept.id(text(Field::UserId));
         let advertiser = self.names.name(text(Field::AdvertiserId))?;
         let kind = batch.kept.name(text(Field::ConversionType));
-        let id = self.id(slots, Field::EventId, batch)?;
+        let id = self.id(slots, Field::EventId, ts, batch)?;
         batch.conversions.push((id, Conversion { ts, user, advertiser, kind, value }));
         Ok(())
     }
@@ -239,10 +239,10 @@ impl Rules {
         Ok(())
     }
 
-    /// The key of an id that may be published.
-    fn id(&self, slots: &Slots<'_>, field: Field, batch: &mut Batch) -> Result<Id, Collision> {
+    /// The key of an id that may be published, of a record of this time.
+    fn id(&self, slots: &Slots<'_>, field: Field, ts: EventTime, batch: &mut Batch) -> Result<Id, Collision> {
         let text = slots.get(field).as_text();
-        let id = self.names.id(text)?;
+        let id = self.names.id(text, ts)?;
         batch.kept.note(id, text);
         Ok(id)
     }

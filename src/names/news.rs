@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use dataflows::model::time::Epoch;
 
-use super::Text;
+use super::Dated;
 
 #[derive(Debug, Default)]
 pub struct News(Mutex<State>);
@@ -18,7 +18,7 @@ pub struct News(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// What some worker has not seen, each with the earliest epoch in which it was told.
-    texts: VecDeque<(Text, Option<Epoch>)>,
+    texts: VecDeque<(Dated, Option<Epoch>)>,
     /// How many were dropped before them.
     dropped: u64,
     /// How far each worker is.
@@ -32,12 +32,12 @@ impl News {
     }
 
     /// Adds a text that was read.
-    pub fn add(&self, text: Text) {
+    pub fn add(&self, text: Dated) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).texts.push_back((text, None));
     }
 
     /// What this worker has to tell in this epoch.
-    pub fn take(&self, worker: usize, epoch: Epoch) -> Vec<Text> {
+    pub fn take(&self, worker: usize, epoch: Epoch) -> Vec<Dated> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { texts, dropped, seen } = &mut *state;
         let fresh = texts.iter_mut().skip(seen[worker].saturating_sub(*dropped) as usize);
@@ -79,10 +79,13 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use dataflows::model::time::Minute;
+
+    use super::super::Text;
     use super::*;
 
-    fn text(text: &str) -> Text {
-        Text::Name(text.into())
+    fn text(text: &str) -> Dated {
+        Dated { text: Text::Name(text.into()), until: Minute(0) }
     }
 
     #[test]
@@ -111,6 +114,6 @@ mod tests {
         news.forget();
         news.add(text("b"));
         assert_eq!(news.take(1, 0), [text("b")]);
-        assert_eq!(news.take(0, 0), Vec::<Text>::new());
+        assert_eq!(news.take(0, 0), Vec::<Dated>::new());
     }
 }

@@ -22,10 +22,10 @@ use timely::dataflow::operators::vec::Input;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::{Capability, Probe};
 
-use crate::names::{Collision, Names, Text};
+use crate::names::{Collision, Dated, Names};
 
 /// A text, and the worker that takes it in.
-type Addressed = (u64, Text);
+type Addressed = (u64, Dated);
 
 /// The names of this process, and those it shares the work with.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ impl Telling {
         self.send(texts);
     }
 
-    fn send(&mut self, texts: Vec<Text>) {
+    fn send(&mut self, texts: Vec<Dated>) {
         for text in texts {
             for listener in &self.listeners {
                 self.input.send((*listener, text.clone()));

@@ -113,6 +113,7 @@ pub struct Telemetry {
     live: Family<ByKind, Gauge>,
     rows: Family<ByTable, Gauge>,
     bytes: Family<ByTable, Gauge>,
+    id_texts: Gauge,
     event_time: Family<ByPartition, Seconds>,
     event_lag: Family<ByPartition, Seconds>,
     idle: Family<ByPartition, Gauge>,
@@ -141,6 +142,7 @@ impl Default for Telemetry {
             live: Family::default(),
             rows: Family::default(),
             bytes: Family::default(),
+            id_texts: Gauge::default(),
             event_time: Family::default(),
             event_lag: Family::default(),
             idle: Family::default(),
@@ -176,6 +178,7 @@ impl Telemetry {
         registry.register("live_events", "Events held", self.live.clone());
         registry.register("state_rows", "Rows of an arrangement", self.rows.clone());
         registry.register("state_bytes", "Bytes of the rows of an arrangement, about", self.bytes.clone());
+        registry.register("id_texts", "Texts of ids that keys don't hold", self.id_texts.clone());
         registry.register(
             "partition_event_time_seconds",
             "Greatest event time of a partition, since 1970",
@@ -271,6 +274,11 @@ impl Telemetry {
         let of = ByTable { state, worker };
         self.rows.get_or_create(&of).set(rows as i64);
         self.bytes.get_or_create(&of).set(bytes as i64);
+    }
+
+    /// How many texts of ids are kept that keys don't hold.
+    pub fn id_texts(&self, texts: usize) {
+        self.id_texts.set(texts as i64);
     }
 
     /// How far a partition is.

@@ -68,7 +68,7 @@ fn every_table_shows_what_was_published() {
     let names = Names::default();
     let name = |text: &str| names.name(text).expect("no collision");
     let (campaign, site) = (name("a-campaign-with-a-long-name"), name("news.example"));
-    let id = |text: &str| names.id(text).expect("no collision");
+    let id = |text: &str| names.id(text, EventTime::MAX).expect("no collision");
     let (country, device) = (Country::parse("DE").expect("two letters"), Device::Mobile);
     let hour = Hour(DAY * 24 + 1);
     let place = Placed { window: hour, campaign, creative: name("cr1"), site, country, device };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use advertisex::generate::{Format, Plan, write};
+use advertisex::generate::{Counts, Format, IdStyle, Plan, write};
 use advertisex::sinks::clickhouse::ClickHouse;
 use tempfile::TempDir;
 
@@ -71,9 +71,12 @@ fn what_has_expired_is_missed_by_no_number_and_what_is_too_late_changes_none() {
         bad_records: 0,
         users: 500,
         late_millis: 7_200_000,
+        id_style: IdStyle::Uuid,
         ..Plan::DEFAULT
     };
-    write(&plan, Format::Raw, feeds.path(), true, &mut |_| ()).expect("generated");
+    let written = write(&plan, Format::Raw, feeds.path(), true, &mut |_| ()).expect("generated");
+    let Counts { impressions, clicks, conversions, .. } = written.distinct;
+    let ids = (impressions + clicks + conversions) as f64;
     lookups(feeds.path());
     let mut stage = Stage::set(&kafka, server::config(server), feeds.path());
     stage.in_step();
@@ -103,6 +106,8 @@ fn what_has_expired_is_missed_by_no_number_and_what_is_too_late_changes_none() {
     job.kill();
     let mut job = stage.start(&["--workers", "3"]);
     let expired = wait(port, "advertisex_events_expired_total", |expired| expired > 0.0);
+    // Their texts go with the checkpoint in which they are expired.
+    wait(port, "advertisex_id_texts", |texts| texts > 0.0 && texts < ids * 0.8);
     drop(job);
     stage.run_until_idle();
     let output = stage.program(&[

@@ -33,6 +33,11 @@ impl Horizon {
         Self { freeze, bids, impressions, clicks, conversions }
     }
 
+    /// All events before this that have an id of their own are let go of.
+    pub fn ids(&self) -> EventTime {
+        self.impressions.min(self.clicks).min(self.conversions)
+    }
+
     /// Whether any part of this lies before that of `before`, which is not allowed.
     pub fn is_behind(&self, before: &Horizon) -> bool {
         self.parts().into_iter().zip(before.parts()).any(|(now, before)| now < before)

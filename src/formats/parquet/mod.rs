@@ -199,13 +199,11 @@ impl ParquetReader {
 
     fn impressions(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
-        let names = self.names.clone();
-        let ids =
-            columns.text("impression_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)))?;
+        let times = columns.times("ts")?;
+        let ids = self.ids(&columns, "impression_id", &times)?;
         let auctions =
             columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
         let users = columns.text("user_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
-        let times = columns.times("ts")?;
         let costs = columns.money("cost_micros", true)?;
         let seen = columns.flags("viewable")?;
         let dims = self.dims(&columns)?;
@@ -229,11 +227,10 @@ impl ParquetReader {
 
     fn clicks(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
-        let names = self.names.clone();
-        let id =
-            |column| columns.text(column, Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)));
-        let (ids, impressions) = (id("click_id")?, id("impression_id")?);
         let times = columns.times("ts")?;
+        let ids = self.ids(&columns, "click_id", &times)?;
+        let impressions =
+            columns.text("impression_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
         for row in 0..rows.num_rows() {
             match (ids[row], impressions[row], times[row]) {
                 (Ok(id), Ok(impression), Ok(ts)) => batch.clicks.push((id, Click { ts, impression })),
@@ -248,16 +245,15 @@ impl ParquetReader {
 
     fn conversions(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
-        let names = self.names.clone();
-        let ids =
-            columns.text("conversion_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(names.id(text)?)))?;
+        let times = columns.times("ts")?;
+        let ids = self.ids(&columns, "conversion_id", &times)?;
+        let names = &self.names;
         let users = columns.text("user_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
         let [known_advertisers, known_kinds, _] = &mut self.interned;
         let advertisers =
             columns.text("advertiser_id", Need::Id, known_advertisers, |text| Ok(Ok(names.name(text)?)))?;
         let kinds = columns
             .text("conversion_type", Need::OptionalText, known_kinds, |text| Ok(Ok(Name::new(text))))?;
-        let times = columns.times("ts")?;
         let values = columns.money("value_micros", false)?;
         for row in 0..rows.num_rows() {
             match (ids[row], users[row], advertisers[row], kinds[row], times[row], values[row]) {
@@ -274,6 +270,18 @@ impl ParquetReader {
             }
         }
         Ok(())
+    }
+
+    /// The keys of ids that may be published. Their texts are kept as if all were of the latest time.
+    fn ids(
+        &self,
+        columns: &Columns<'_>,
+        column: &str,
+        times: &[Checked<EventTime>],
+    ) -> Result<Vec<Checked<Id>>, ReadError> {
+        let latest = times.iter().flatten().max().copied().unwrap_or(EventTime::MIN);
+        let key = |text: &str| Ok(Ok(self.names.id(text, latest)?));
+        columns.text(column, Need::Id, &mut Cache::default(), key)
     }
 
     fn dims(&mut self, columns: &Columns<'_>) -> Result<DimColumns, ReadError> {

@@ -8,6 +8,7 @@ use dataflows::expiry::Gone;
 use dataflows::model::time::Epoch;
 use dataflows::size::{Size, sizes};
 
+use crate::names::Names;
 use crate::runtime::job::Job;
 use crate::telemetry::{Kind, StateSize, Telemetry};
 
@@ -48,8 +49,8 @@ impl Gauges {
         self.telemetry.expired(Kind::Conversions, conversions);
     }
 
-    /// Looks at the job.
-    pub fn look(&mut self, job: &mut Job) {
+    /// Looks at the job, and at the texts of the process.
+    pub fn look(&mut self, job: &mut Job, names: &Names) {
         while let Some((_, since)) = self.closed.pop_front_if(|(epoch, _)| job.outputs().is_complete(*epoch))
         {
             self.telemetry.epoch(since.elapsed());
@@ -58,6 +59,7 @@ impl Gauges {
             return;
         }
         self.sampled = Some(Instant::now());
+        self.telemetry.id_texts(names.ids());
         let Some((_, traces, outputs)) = job.held() else { return };
         for Size { name: state, rows, bytes } in sizes(traces, outputs) {
             self.telemetry.state(StateSize { state, worker: self.worker, rows, bytes });

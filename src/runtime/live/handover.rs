@@ -12,6 +12,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use dataflows::model::time::EventTime;
+
 use super::LiveError;
 use crate::archive::Catalog;
 use crate::checkpoint::{Import, Records};
@@ -58,6 +60,8 @@ pub(super) fn import(
             events += batch.events();
             if records.bytes() >= config.checkpoint.segment_bytes_max {
                 import.add(&std::mem::take(&mut records), &names)?;
+                // The next segment has texts of its own.
+                names.forget_before(EventTime::MAX);
             }
         }
     }

@@ -23,6 +23,7 @@ use crate::bindings::{Binding, Range, TopicPartition};
 use crate::checkpoint::{CheckpointError, Fed, Records, RejectCount};
 use crate::formats::dimension::DimensionChange;
 use crate::formats::{Batch, RowChange};
+use crate::names::Dated;
 use crate::runtime::job::Job;
 use crate::runtime::telling::Neighbours;
 use crate::sinks::clickhouse::{Reject, Upserts};
@@ -129,7 +130,7 @@ impl<'a> LiveWorker<'a> {
         self.recover(worker)?;
         while !self.process.is_over() {
             let moved = self.read()? || self.expiring.is_busy();
-            self.expire();
+            self.expire()?;
             self.end_epoch()?;
             if moved {
                 let began = Instant::now();
@@ -141,7 +142,7 @@ impl<'a> LiveWorker<'a> {
             }
             self.bring()?;
             self.attend()?;
-            self.gauges.look(&mut self.job);
+            self.gauges.look(&mut self.job, &self.shared.names);
         }
         Ok(())
     }
@@ -207,7 +208,7 @@ impl<'a> LiveWorker<'a> {
         let Binding { epoch, horizon, .. } = *binding;
         self.begin(Opened { epoch, horizon });
         while self.expiring.is_busy() && !self.process.is_over() {
-            self.expire();
+            self.expire()?;
             worker.step();
             self.attend()?;
         }
@@ -215,9 +216,11 @@ impl<'a> LiveWorker<'a> {
     }
 
     /// Lets records go whose time is up.
-    fn expire(&mut self) {
+    fn expire(&mut self) -> Result<(), LiveError> {
         if let Some(expired) = self.expiring.work(&mut self.job) {
-            let Expired { horizon, gone, .. } = &expired;
+            let Expired { horizon, gone, kept } = &expired;
+            let (names, edge) = (&self.shared.names, horizon.ids());
+            kept.ids().try_for_each(|id| names.hold(id, edge)).map_err(CheckpointError::from)?;
             self.gauges.expired(gone);
             tracing::debug!(
                 epoch = self.job.epoch(),
@@ -227,6 +230,7 @@ impl<'a> LiveWorker<'a> {
             );
             self.expired = Some(expired);
         }
+        Ok(())
     }
 
     /// Takes its share of the checkpoint in.
@@ -249,7 +253,8 @@ impl<'a> LiveWorker<'a> {
         }
         for ((place, key), row) in &recovery.rows {
             if self.source.owns(place) {
-                row.text.iter().try_for_each(|text| names.restore(text)).map_err(CheckpointError::from)?;
+                let text = row.text.clone().map(Dated::always);
+                text.iter().try_for_each(|text| names.restore(text)).map_err(CheckpointError::from)?;
                 self.source.restore(&place.topic, key, row.clone());
                 row.rule.into_iter().for_each(|rule| self.change_lookup(rule, 1));
             }

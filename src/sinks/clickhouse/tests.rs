@@ -10,7 +10,7 @@ use std::time::Duration;
 use clickhouse::Row;
 use dataflows::model::events::{Country, Device, Placed};
 use dataflows::model::measures::Measures;
-use dataflows::model::time::{Hour, Minute};
+use dataflows::model::time::{EventTime, Hour, Minute};
 
 use super::tables::Table;
 use super::upserts::parts;
@@ -84,7 +84,7 @@ fn a_row_holds_texts_seconds_and_its_version() {
 #[test]
 fn a_conversion_is_a_row_per_model_and_so_is_its_end() {
     let names = Names::default();
-    let id = names.id("conversion").expect("no collision");
+    let id = names.id("conversion", EventTime::MIN).expect("no collision");
     let gone = rows_of::<tables::ConversionPaths>(&id, None, &names);
     let models: Vec<_> = gone.iter().map(|row| row.model).collect();
     assert_eq!(models, ["first_touch", "last_touch", "linear", "position_based", "time_decay"]);
