@@ -68,6 +68,7 @@ fn every_name_says_its_unit() {
             "_rows",
             "_events",
             "_segments",
+            "_texts",
             "_idle",
             "_received",
             "_rejected",
