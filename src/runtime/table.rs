@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dataflows::operators::leads::{digits, sort_by_digits};
-
 use super::assembly::{Assembly, Piece};
 use super::output::Place;
 use super::report::TableReport;
@@ -12,7 +10,6 @@ use crate::sinks::cells::Digest;
 use crate::sinks::clickhouse::{Generation, Published};
 use crate::sinks::csv::Lines;
 use crate::sinks::table_file::{Encoded, Encoder, PublishError, TableFile};
-use crate::sinks::tables::Lead;
 use crate::sinks::texts::Texts;
 
 /// Rows of a piece at least that goes into ClickHouse, which likes few large inserts.
@@ -105,14 +102,7 @@ fn append<R: Published>(
     written: &Mutex<Written>,
     texts: &Texts,
 ) -> Result<(), PublishError> {
-    let mut rows: Vec<(Lead, &R)> = piece.rows.iter().flatten().map(|row| (row.lead(texts), row)).collect();
-    // Nearly all rows are told apart by their leads.
-    let first = rows.first().map_or(0, |(lead, _)| lead[0]);
-    let shared = rows.iter().fold(0, |bits, (lead, _)| bits | (lead[0] ^ first)).leading_zeros();
-    sort_by_digits(&mut rows, |(lead, _)| digits(lead[0], shared), |a, b| a.0.cmp(&b.0));
-    for tied in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|tied| tied.len() > 1) {
-        tied.sort_by_cached_key(|(_, row)| row.key(texts));
-    }
+    let rows = R::in_order(piece.rows.iter().flatten().collect(), texts);
     let (encoded, digest) = encoder.encode(&rows, texts)?;
     drop(rows);
     drop(piece.rows);

@@ -4,6 +4,7 @@ pub mod cells;
 pub mod clickhouse;
 pub mod csv;
 pub mod directory;
+pub mod order;
 pub mod parquet;
 pub mod rejects_topic;
 pub mod table_file;

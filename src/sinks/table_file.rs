@@ -10,7 +10,7 @@ use super::clickhouse::ClickHouseError;
 use super::csv::{self, Lines};
 use super::directory::{DirectoryError, PendingDirectory};
 use super::parquet::{ParquetFile, ROW_GROUP_ROWS, RowGroup, RowGroupEncoder};
-use super::tables::{Lead, TableRow};
+use super::tables::TableRow;
 use super::texts::Texts;
 
 /// The format of table files.
@@ -77,11 +77,7 @@ impl Encoder {
     }
 
     /// Encodes rows that are in order, and digests them.
-    pub fn encode<R: TableRow>(
-        &self,
-        rows: &[(Lead, &R)],
-        texts: &Texts,
-    ) -> Result<(Encoded, Digest), PublishError> {
+    pub fn encode<R: TableRow>(&self, rows: &[&R], texts: &Texts) -> Result<(Encoded, Digest), PublishError> {
         let mut lines = Lines::default();
         let encoded = match self {
             Self::Csv => {
@@ -108,16 +104,16 @@ impl Encoder {
 
 /// Rows that lie anywhere in memory. Some of them are read ahead together, so that the waiting for
 /// memory is done once for all of them.
-fn scattered<'a, R: TableRow>(rows: &'a [(Lead, &'a R)]) -> impl Iterator<Item = &'a R> {
+fn scattered<'a, R: TableRow>(rows: &'a [&'a R]) -> impl Iterator<Item = &'a R> {
     rows.chunks(16).flat_map(|near| {
-        black_box(near.iter().fold(0, |read, (_, row)| read ^ row.window()));
-        near.iter().map(|(_, row)| *row)
+        black_box(near.iter().fold(0, |read, row| read ^ row.window()));
+        near.iter().copied()
     })
 }
 
 fn row_group<R: TableRow>(
     encoder: &RowGroupEncoder,
-    rows: &[(Lead, &R)],
+    rows: &[&R],
     texts: &Texts,
     lines: &mut Lines,
 ) -> parquet::errors::Result<RowGroup> {

@@ -7,9 +7,10 @@ use dataflows::model::lookups::Model;
 use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::time::{Day, Hour, Minute};
 
-use super::{INT, Lead, TEXT, TableRow, columns};
+use super::{INT, TEXT, TableRow, columns};
 use crate::sinks::cells::{CellSink, Column, ColumnKind, Text};
-use crate::sinks::texts::{NameRank, Texts};
+use crate::sinks::order::{Place, in_order};
+use crate::sinks::texts::Texts;
 
 const MEASURES: [(&str, ColumnKind); 9] = [
     ("bids", INT),
@@ -39,16 +40,9 @@ fn measures(m: &Measures, sink: &mut impl CellSink) {
     ]);
 }
 
-/// What orders as a number, a name and another number do. A long name's rank fills the place of
-/// the last one, which doesn't count then.
-fn in_order(before: u32, (text, rank): NameRank, behind: u32) -> u128 {
-    let behind = if rank == 0 { behind } else { rank };
-    u128::from(before) << 96 | u128::from(text) << 32 | u128::from(behind)
-}
-
-/// What orders as a country and a device do.
+/// What orders as a country and a device do: devices are declared in the order of their texts.
 fn viewer(country: Country, device: Device) -> u32 {
-    u32::from(country.code()) << 8 | device as u32
+    u32::from(country.code()) << 3 | device as u32
 }
 
 fn name(texts: &Texts, key: Name, sink: &mut impl CellSink) {
@@ -60,7 +54,6 @@ pub type PerformanceMinute = ((Minute, Name), Measures);
 
 impl TableRow for PerformanceMinute {
     const TABLE: &'static str = "performance_minute";
-    type Key = (Minute, NameRank);
 
     fn columns() -> Vec<Column> {
         columns(&[&[("minute", INT), ("campaign_id", TEXT)][..], &MEASURES].concat())
@@ -70,12 +63,12 @@ impl TableRow for PerformanceMinute {
         self.0.0.0
     }
 
-    fn key(&self, texts: &Texts) -> Self::Key {
-        (self.0.0, texts.rank(self.0.1))
-    }
-
-    fn lead(&self, texts: &Texts) -> Lead {
-        [in_order(self.0.0.0, texts.rank(self.0.1), 0), 0]
+    fn in_order<'a>(rows: Vec<&'a Self>, texts: &Texts) -> Vec<&'a Self> {
+        in_order(rows, texts, |((window, campaign), _)| Place {
+            window: window.0,
+            names: [*campaign],
+            behind: 0,
+        })
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -91,8 +84,6 @@ pub type PerformanceHour = (Placed<Hour>, Measures);
 
 impl TableRow for PerformanceHour {
     const TABLE: &'static str = "performance_hour";
-    // Devices are declared in the order of their texts.
-    type Key = (Hour, [NameRank; 3], Country, Device);
 
     fn columns() -> Vec<Column> {
         let keys = [
@@ -110,25 +101,11 @@ impl TableRow for PerformanceHour {
         self.0.window.0
     }
 
-    fn key(&self, texts: &Texts) -> Self::Key {
-        let place = &self.0;
-        let ranks = [texts.rank(place.campaign), texts.rank(place.creative), texts.rank(place.site)];
-        (place.window, ranks, place.country, place.device)
-    }
-
-    fn lead(&self, texts: &Texts) -> Lead {
-        let Placed { window, campaign, creative, site, country, device } = self.0;
-        let [campaign, creative, site] = [campaign, creative, site].map(|name| texts.rank(name));
-        let first = in_order(window.0, campaign, (creative.0 >> 32) as u32);
-        // What the first number could not hold, as far as the second can.
-        let second = match (campaign, creative) {
-            ((_, 0), (text, 0)) => in_order(text as u32, site, viewer(country, device)),
-            ((_, 0), (text, rank)) => {
-                u128::from(text as u32) << 96 | u128::from(rank) << 64 | u128::from(site.0)
-            }
-            _ => in_order(0, creative, (site.0 >> 32) as u32),
-        };
-        [first, second]
+    fn in_order<'a>(rows: Vec<&'a Self>, texts: &Texts) -> Vec<&'a Self> {
+        in_order(rows, texts, |(place, _)| {
+            let Placed { window, campaign, creative, site, country, device } = *place;
+            Place { window: window.0, names: [campaign, creative, site], behind: viewer(country, device) }
+        })
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -148,7 +125,6 @@ pub type AttributionHour = (((Hour, Name), Model), Credit);
 
 impl TableRow for AttributionHour {
     const TABLE: &'static str = "attribution_hour";
-    type Key = (Hour, NameRank, Model);
 
     fn columns() -> Vec<Column> {
         columns(&[
@@ -164,13 +140,12 @@ impl TableRow for AttributionHour {
         self.0.0.0.0
     }
 
-    fn key(&self, texts: &Texts) -> Self::Key {
-        let ((hour, campaign), model) = self.0;
-        (hour, texts.rank(campaign), model)
-    }
-
-    fn lead(&self, texts: &Texts) -> Lead {
-        [in_order(self.0.0.0.0, texts.rank(self.0.0.1), self.0.1 as u32), 0]
+    fn in_order<'a>(rows: Vec<&'a Self>, texts: &Texts) -> Vec<&'a Self> {
+        in_order(rows, texts, |(((hour, campaign), model), _)| Place {
+            window: hour.0,
+            names: [*campaign],
+            behind: *model as u32,
+        })
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -187,7 +162,6 @@ pub type ReachDay = ((Day, Name), Reach);
 
 impl TableRow for ReachDay {
     const TABLE: &'static str = "reach_day";
-    type Key = (Day, NameRank);
 
     fn columns() -> Vec<Column> {
         columns(&[("day", INT), ("campaign_id", TEXT), ("users", INT), ("impressions", INT)])
@@ -197,12 +171,8 @@ impl TableRow for ReachDay {
         self.0.0.0
     }
 
-    fn key(&self, texts: &Texts) -> Self::Key {
-        (self.0.0, texts.rank(self.0.1))
-    }
-
-    fn lead(&self, texts: &Texts) -> Lead {
-        [in_order(self.0.0.0, texts.rank(self.0.1), 0), 0]
+    fn in_order<'a>(rows: Vec<&'a Self>, texts: &Texts) -> Vec<&'a Self> {
+        in_order(rows, texts, |((day, campaign), _)| Place { window: day.0, names: [*campaign], behind: 0 })
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {
@@ -218,7 +188,6 @@ pub type SupplyHour = (SupplyKey, Supply);
 
 impl TableRow for SupplyHour {
     const TABLE: &'static str = "supply_hour";
-    type Key = (Hour, NameRank, Country, Device);
 
     fn columns() -> Vec<Column> {
         columns(&[
@@ -236,13 +205,11 @@ impl TableRow for SupplyHour {
         self.0.hour.0
     }
 
-    fn key(&self, texts: &Texts) -> Self::Key {
-        (self.0.hour, texts.rank(self.0.site), self.0.country, self.0.device)
-    }
-
-    fn lead(&self, texts: &Texts) -> Lead {
-        let SupplyKey { hour, country, device, site } = self.0;
-        [in_order(hour.0, texts.rank(site), viewer(country, device)), 0]
+    fn in_order<'a>(rows: Vec<&'a Self>, texts: &Texts) -> Vec<&'a Self> {
+        in_order(rows, texts, |(key, _)| {
+            let SupplyKey { hour, country, device, site } = *key;
+            Place { window: hour.0, names: [site], behind: viewer(country, device) }
+        })
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {

@@ -13,25 +13,17 @@ pub use shape::Shape;
 use super::cells::{CellSink, Column, ColumnKind};
 use super::texts::Texts;
 
-/// The beginning of a row's key, as numbers, which are quick to compare.
-pub type Lead = [u128; 2];
-
 /// A row that has its place in a table.
 pub trait TableRow: Send + 'static {
     /// The table's name.
     const TABLE: &'static str;
-    /// What rows are ordered by; equal for equal keys only.
-    type Key: Ord;
 
     /// The columns, key columns first.
     fn columns() -> Vec<Column>;
     /// The number of the window that the row's key starts with; rows of one window stand together.
     fn window(&self) -> u32;
-    /// This row's place in the table.
-    fn key(&self, texts: &Texts) -> Self::Key;
-    /// What is compared first of the key, from the highest bit on: of two rows with different
-    /// leads, the lesser has the lesser lead.
-    fn lead(&self, texts: &Texts) -> Lead;
+    /// Rows in the order of the table.
+    fn in_order<'a>(rows: Vec<&'a Self>, texts: &Texts) -> Vec<&'a Self>;
     /// The cells, in the order of the columns.
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink);
 }

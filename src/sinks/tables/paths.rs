@@ -6,7 +6,7 @@ use dataflows::graphs::attribution::PathStep;
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::Model;
 
-use super::{Lead, TEXT, TableRow, columns};
+use super::{TEXT, TableRow, columns};
 use crate::sinks::cells::{CellSink, Column, Text};
 use crate::sinks::texts::Texts;
 
@@ -29,7 +29,6 @@ impl ConversionPath {
 
 impl TableRow for ConversionPath {
     const TABLE: &'static str = "conversion_paths";
-    type Key = (String, Model);
 
     fn columns() -> Vec<Column> {
         columns(&[
@@ -45,18 +44,9 @@ impl TableRow for ConversionPath {
         0
     }
 
-    fn key(&self, texts: &Texts) -> Self::Key {
-        (texts.id(self.conversion, str::to_owned), self.model)
-    }
-
-    fn lead(&self, texts: &Texts) -> Lead {
-        let lead = texts.id(self.conversion, |text| {
-            let mut bytes = [0; 16];
-            let len = text.len().min(16);
-            bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
-            u128::from_be_bytes(bytes)
-        });
-        [lead, 0]
+    fn in_order<'a>(mut rows: Vec<&'a Self>, texts: &Texts) -> Vec<&'a Self> {
+        rows.sort_by_cached_key(|row| (texts.id(row.conversion, str::to_owned), row.model));
+        rows
     }
 
     fn cells(&self, texts: &Texts, sink: &mut impl CellSink) {

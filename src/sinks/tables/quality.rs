@@ -5,7 +5,7 @@ use dataflows::model::time::Minute;
 
 use serde::{Deserialize, Serialize};
 
-use super::{INT, Lead, TEXT, TableRow, columns};
+use super::{INT, TEXT, TableRow, columns};
 use crate::sinks::cells::{CellSink, Column, Text};
 use crate::sinks::texts::Texts;
 
@@ -64,7 +64,6 @@ impl QualityMinute {
 
 impl TableRow for QualityMinute {
     const TABLE: &'static str = "quality_minute";
-    type Key = (Minute, Feed);
 
     fn columns() -> Vec<Column> {
         let counts = Self::COUNTS.map(|count| (count, INT));
@@ -75,12 +74,9 @@ impl TableRow for QualityMinute {
         self.minute.0
     }
 
-    fn key(&self, _: &Texts) -> Self::Key {
-        (self.minute, self.feed)
-    }
-
-    fn lead(&self, _: &Texts) -> Lead {
-        [u128::from(self.minute.0), self.feed as u128]
+    fn in_order<'a>(mut rows: Vec<&'a Self>, _: &Texts) -> Vec<&'a Self> {
+        rows.sort_unstable_by_key(|row| (row.minute, row.feed));
+        rows
     }
 
     fn cells(&self, _: &Texts, sink: &mut impl CellSink) {
