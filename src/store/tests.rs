@@ -13,7 +13,8 @@ fn an_object_is_created_once_and_read_back() {
     assert_eq!(store.create("a", b"two".to_vec()).expect("answered"), Created::Taken);
     assert_eq!(store.read("a").expect("there"), b"one");
     store.replace("a", b"three".to_vec()).expect("written");
-    assert_eq!(store.read_range("a", 1..4).expect("there"), b"hre");
+    assert_eq!(store.read_ranges("a", &[3..5, 1..4]).expect("there"), ["ee", "hre"]);
+    assert!(store.read_ranges("a", &[3..6]).is_err(), "it has five bytes");
     store.remove("a").expect("removed");
     store.remove("a").expect("nothing to remove");
     assert!(matches!(store.read("a"), Err(StoreError::Missing { .. })));
