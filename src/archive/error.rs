@@ -14,7 +14,7 @@ pub enum ArchiveError {
         source: StoreError,
     },
     /// A file that a manifest names.
-    #[error("{address} of the archive can't be read; if it is gone, restore it from a copy")]
+    #[error("{address} can't be read; if a run has merged or moved it meanwhile, start again")]
     File {
         /// Which.
         address: String,

@@ -46,7 +46,7 @@ pub enum SourceError {
         looked_for: String,
     },
     /// An object of a bucket.
-    #[error("{address} can't be read")]
+    #[error("{address} can't be read; if a run has merged or moved it meanwhile, start again")]
     Object {
         /// Which.
         address: Address,

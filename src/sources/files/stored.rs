@@ -134,3 +134,84 @@ impl ChunkReader for Parts {
         Ok(bytes.slice(..length))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::formats::Batch;
+    use crate::formats::parquet::Kind;
+    use crate::sources::files::{Compression, SplitReader, plan};
+
+    /// A file of clicks, in row groups of three.
+    fn clicks(rows: i64) -> Vec<u8> {
+        let ids: ArrayRef =
+            Arc::new((0..rows).map(|row| Some(format!("click-{row}"))).collect::<StringArray>());
+        let times: ArrayRef = Arc::new((0..rows).collect::<Int64Array>());
+        let columns =
+            [("click_id", ids.clone()), ("unread", ids.clone()), ("impression_id", ids), ("ts", times)];
+        let rows = RecordBatch::try_from_iter(columns).expect("same lengths");
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(3)).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).expect("a writer");
+        writer.write(&rows).expect("written");
+        writer.into_inner().expect("closed")
+    }
+
+    fn read(address: Address, bytes: u64) -> Result<Batch, SourceError> {
+        let (contents, compression) = (Contents::Canonical(Kind::Clicks), Compression::None);
+        let file = InputFile { name: address.to_string().into(), address, bytes, contents, compression };
+        let (mut all, sources) = (Batch::default(), Config::load(None).expect("defaults").sources);
+        for split in plan(&[file])? {
+            let mut reader = SplitReader::open(split, &sources, Arc::default());
+            while reader.read(&mut all, usize::MAX)? {}
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn an_object_is_read_as_the_same_file_on_a_disk_is_however_long_its_footer() {
+        let dir = tempfile::tempdir().expect("temporary");
+        let store = Arc::new(Store::directory(dir.path()).expect("a directory"));
+        for (rows, long) in [(10, false), (3_000, true)] {
+            let bytes = clicks(rows);
+            std::fs::write(dir.path().join("clicks"), &bytes).expect("written");
+            let length = bytes.len() as u64;
+            let end = Parts::end(&store, "clicks", length).expect("its end");
+            assert_eq!(end.footer_bytes().expect("a footer") > TAIL_BYTES, long);
+            let object = read(Address::Object(Arc::clone(&store), "clicks".to_owned()), length);
+            let (object, file) =
+                (object.expect("read"), read(Address::File(dir.path().join("clicks")), length));
+            let file = file.expect("read");
+            assert_eq!((object.clicks.len(), object.bytes, object.rejects.len()), (rows as usize, length, 0));
+            assert_eq!((object.clicks, object.bytes), (file.clicks, file.bytes));
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_gone_or_short_stops_the_run_and_a_damaged_one_is_a_reject() {
+        let dir = tempfile::tempdir().expect("temporary");
+        let store = Arc::new(Store::directory(dir.path()).expect("a directory"));
+        let address = Address::Object(store, "clicks".to_owned());
+        let bytes = clicks(10);
+        let length = bytes.len() as u64;
+        let stopped = |length| read(address.clone(), length).expect_err("stopped").to_string();
+        assert!(stopped(length).contains("/clicks can't be read"), "{}", stopped(length));
+        std::fs::write(dir.path().join("clicks"), &bytes[..bytes.len() - 9]).expect("written");
+        assert!(stopped(length).contains("/clicks can't be read"));
+        // A footer that is longer than the file, one that is none, and no file at all.
+        let long = [&bytes[..bytes.len() - 8], &u32::MAX.to_le_bytes(), b"PAR1"].concat();
+        for damaged in [long, bytes[..bytes.len() - 9].to_vec(), b"PAR1".to_vec(), Vec::new()] {
+            std::fs::write(dir.path().join("clicks"), &damaged).expect("written");
+            let read = read(address.clone(), damaged.len() as u64).expect("it goes on");
+            assert_eq!((read.clicks.len(), read.rejects.len()), (0, 1));
+            let hint = &read.rejects[0].hint;
+            assert!(hint.contains("/clicks: the Parquet footer can't be read"), "{hint}");
+        }
+    }
+}
