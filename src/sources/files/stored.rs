@@ -87,7 +87,10 @@ impl Parts {
         if length == 0 {
             return Ok(Self { length, parts: Vec::new() });
         }
-        let last = |bytes: u64| Self::fetch(store, name, length, &[length.saturating_sub(bytes)..length]);
+        let last = |bytes: u64| {
+            let range = length.saturating_sub(bytes)..length;
+            Self::fetch(store, name, length, std::slice::from_ref(&range))
+        };
         let end = last(TAIL_BYTES)?;
         match end.footer_bytes() {
             Some(bytes) if bytes > TAIL_BYTES && bytes <= length => last(bytes),
