@@ -63,7 +63,7 @@ fn traffic(auctions: u64, names: &SharedNames) -> Outcome<(Vec<Batch>, Vec<Looku
     let traffic = Plan { auctions, bids_per_auction: 2.95, ..Plan::default() };
     write(&traffic, Format::Parquet, &feeds, false, &mut |_| ())?;
     let mut epochs = Vec::new();
-    for split in plan(&discover(&feeds, &config.sources)?) {
+    for split in plan(&discover(&feeds, &config.sources)?)? {
         let mut reader = SplitReader::open(split, &config.sources, Arc::clone(names));
         let mut more = true;
         while more {

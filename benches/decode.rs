@@ -74,7 +74,7 @@ fn subjects(format: Format, dir: &Path, config: &SourcesConfig) -> Outcome<Vec<S
     write(&traffic, format, dir, false, &mut |_| ())?;
     let mut subjects = Vec::new();
     for file in discover(dir, config)? {
-        let splits = plan(std::slice::from_ref(&file));
+        let splits = plan(std::slice::from_ref(&file))?;
         let records = decode(&splits, config)?;
         subjects.push(Subject { name: subject(file.contents), splits, bytes: file.bytes, records });
     }

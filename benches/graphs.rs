@@ -77,7 +77,7 @@ impl Day {
         let traffic = Plan { auctions: AUCTIONS, ..Plan::default() };
         write(&traffic, Format::Parquet, &feeds, false, &mut |_| ())?;
         let mut events = Batch::default();
-        for split in plan(&discover(&feeds, &config.sources)?) {
+        for split in plan(&discover(&feeds, &config.sources)?)? {
             SplitReader::open(split, &config.sources, Arc::clone(&names)).read(&mut events, usize::MAX)?;
         }
         Ok(Self { events, lookups: lookups::load(&feeds, &names)? })

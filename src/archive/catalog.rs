@@ -1,15 +1,18 @@
 //! An archive as its readers see it: what the newest manifests name, and nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use dataflows::model::time::Epoch;
 
 use super::error::ArchiveError;
-use super::manifest::{self, Entry, lookup_rows};
+use super::manifest::{self, Entry, Manifest, lookup_rows};
+use super::rejected::read_rejected;
 use super::state::{furthest, newest};
 use crate::bindings::Positions;
-use crate::checkpoint::HeldRows;
-use crate::store::Store;
+use crate::checkpoint::{HeldRows, RejectCount};
+use crate::config::S3Config;
+use crate::store::{Address, Place, Store, StoreError};
 
 /// What an archive holds.
 #[derive(Debug)]
@@ -26,25 +29,23 @@ pub struct Catalog {
     pub rows: HeldRows,
     /// The files, in order of hour and kind.
     pub files: Vec<Entry>,
-    root: PathBuf,
-    cold: Option<PathBuf>,
+    root: Address,
+    cold: Option<Address>,
 }
 
 impl Catalog {
-    /// The archive in a directory; none when it holds no manifest.
+    /// The archive at a place; none when it holds no manifest. Files are not looked at.
     ///
     /// # Errors
     /// See [`ArchiveError`].
-    pub fn open(directory: &Path) -> Result<Option<Self>, ArchiveError> {
-        let is_manifest = |entry: std::io::Result<std::fs::DirEntry>| {
-            entry.is_ok_and(|entry| manifest::parse(&entry.file_name().to_string_lossy()).is_some())
+    pub fn open(place: &Place, s3: &S3Config) -> Result<Option<Self>, ArchiveError> {
+        let failed = |source: StoreError| ArchiveError::Store { place: place.to_string(), source };
+        let root = Address::open(place, s3).map_err(failed)?;
+        let store = match &root {
+            Address::File(path) if !holds_manifest(path) => return Ok(None),
+            Address::File(path) => Arc::new(Store::directory(path).map_err(failed)?),
+            Address::Object(store, _) => Arc::clone(store),
         };
-        // What can't be listed is no archive; who reads it as something else says what is wrong.
-        if !std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_manifest)) {
-            return Ok(None);
-        }
-        let store = Store::directory(directory)
-            .map_err(|source| ArchiveError::Store { place: directory.display().to_string(), source })?;
         let (found, _) = newest(&store)?;
         let Some(first) = found.first() else { return Ok(None) };
         if let Some(other) = found.iter().find(|other| other.job != first.job) {
@@ -58,6 +59,8 @@ impl Catalog {
         let mut files: Vec<Entry> = found.iter().flat_map(|manifest| manifest.files.clone()).collect();
         files.sort_by(|a, b| (a.hour, a.kind, &a.name).cmp(&(b.hour, b.kind, &b.name)));
         files.dedup_by(|a, b| a.name == b.name);
+        let cold = found.iter().find_map(|manifest| Some((manifest, manifest.cold.as_ref()?)));
+        let cold = cold.map(|(manifest, cold)| colder(place, manifest, cold, s3)).transpose()?;
         Ok(Some(Self {
             job: first.job.clone(),
             epoch: found.iter().map(|manifest| manifest.epoch).min().unwrap_or_default(),
@@ -65,21 +68,50 @@ impl Catalog {
             positions: furthest(&found),
             rows,
             files,
-            root: directory.to_owned(),
-            cold: found.iter().find_map(|manifest| manifest.cold.clone()).map(PathBuf::from),
+            root,
+            cold,
         }))
     }
 
-    /// Where it lies, as people know it.
-    pub fn place(&self) -> String {
-        self.root.display().to_string()
-    }
-
     /// Where a file lies.
-    pub fn path(&self, entry: &Entry) -> PathBuf {
+    pub fn address(&self, entry: &Entry) -> Address {
         match &self.cold {
             Some(cold) if entry.cold => cold.join(&entry.name),
             _ => self.root.join(&entry.name),
         }
     }
+
+    /// The counts that a file of rejects holds.
+    ///
+    /// # Errors
+    /// The file can't be read, or isn't what an archive writes.
+    pub fn rejected(&self, entry: &Entry) -> Result<Vec<RejectCount>, ArchiveError> {
+        let address = self.address(entry);
+        let bytes =
+            address.read().map_err(|source| ArchiveError::File { address: address.to_string(), source })?;
+        read_rejected(bytes.into()).map_err(|source| ArchiveError::Parquet {
+            place: self.root.to_string(),
+            name: entry.name.clone(),
+            source,
+        })
+    }
+}
+
+/// What can't be listed is no archive; who reads it as something else says what is wrong.
+fn holds_manifest(directory: &Path) -> bool {
+    let is_manifest = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| manifest::parse(&entry.file_name().to_string_lossy()).is_some())
+    };
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_manifest))
+}
+
+/// The colder place that a manifest names.
+fn colder(place: &Place, manifest: &Manifest, cold: &str, s3: &S3Config) -> Result<Address, ArchiveError> {
+    let damaged = |what| ArchiveError::Damaged {
+        place: place.to_string(),
+        name: manifest::name(manifest.shard, manifest.number),
+        what,
+    };
+    let cold = Place::parse(cold).map_err(|error| damaged(format!("its colder place: {error}")))?;
+    Address::open(&cold, s3).map_err(|source| ArchiveError::Store { place: cold.to_string(), source })
 }

@@ -13,6 +13,14 @@ pub enum ArchiveError {
         /// Why.
         source: StoreError,
     },
+    /// A file that a manifest names.
+    #[error("{address} can't be read; if a run has merged or moved it meanwhile, start again")]
+    File {
+        /// Which.
+        address: String,
+        /// Why.
+        source: StoreError,
+    },
     /// A manifest isn't what was written.
     #[error(
         "{name} of the archive in {place} is damaged: {what}; restore it from a copy, or remove it, and \
@@ -87,8 +95,8 @@ pub enum ArchiveError {
     },
     /// Files lie in a colder place that isn't configured any more.
     #[error(
-        "the archive in {place} has files in {cold}, but archive.cold_directory is another; set it to \
-         {cold}, or move the files and say where they are"
+        "the archive in {place} has files in {cold}, but archive.cold_directory or cold_url is another; set \
+         it to {cold}, or move the files and say where they are"
     )]
     OtherCold {
         /// Where.

@@ -39,6 +39,8 @@ impl Keeper {
         run: &str,
     ) -> Result<Self, ArchiveError> {
         let Archive { mut manifest, positions, rows, shard, latest, found } = archive;
+        let asked = store.check_create(&format!("{run}-{}", shard.number));
+        asked.map_err(|source| failed(&store, source))?;
         let cold_place = cold.as_ref().map(|cold| cold.place().to_owned());
         if let (Some(known), true) = (&manifest.cold, manifest.files.iter().any(|file| file.cold))
             && cold_place.as_ref() != Some(known)

@@ -32,7 +32,6 @@ pub use error::ArchiveError;
 pub use keeper::Keeper;
 pub use kind::Kind;
 pub use manifest::{Entry, Manifest};
-pub use rejected::read_rejected;
 pub use rows::Rows;
 pub use state::{Archive, Shard, job};
 pub use upkeep::{Aged, Merging, Retention};

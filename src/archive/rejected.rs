@@ -1,11 +1,9 @@
 //! Counts of rejects out of a file of the archive.
 
-use std::fs::File;
-use std::path::Path;
-
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
+use bytes::Bytes;
 use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::EventTime;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -17,8 +15,7 @@ use crate::checkpoint::RejectCount;
 ///
 /// # Errors
 /// The file isn't what an archive writes.
-pub fn read_rejected(file: &Path) -> Result<Vec<RejectCount>, ParquetError> {
-    let file = File::open(file).map_err(|error| ParquetError::External(error.into()))?;
+pub fn read_rejected(file: Bytes) -> Result<Vec<RejectCount>, ParquetError> {
     let mut counts = Vec::new();
     for rows in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
         take(&rows?, &mut counts).ok_or_else(|| {

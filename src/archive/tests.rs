@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::formats::text::TextDecoder;
 use crate::formats::{Batch, Position};
 use crate::names::{Names, SharedNames};
-use crate::store::Store;
+use crate::store::{Place, Store};
 
 const LONG: &str = "a-user-whose-id-is-longer-than-a-key";
 
@@ -81,7 +81,12 @@ fn start(path: &Path, run: &str, names: &SharedNames, plan: Plan) -> Archiver {
 }
 
 fn catalog(path: &Path) -> Catalog {
-    Catalog::open(path).expect("readable").expect("an archive")
+    let s3 = Config::load(None).expect("defaults").s3;
+    Catalog::open(&Place::Directory(path.to_owned()), &s3).expect("readable").expect("an archive")
+}
+
+fn file(archive: &Catalog, entry: &Entry) -> std::fs::File {
+    std::fs::File::open(archive.address(entry).to_string()).expect("the file")
 }
 
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
@@ -102,7 +107,7 @@ fn ids(path: &Path) -> Vec<String> {
     let archive = catalog(path);
     let mut ids = Vec::new();
     for file in archive.files.iter().filter(|file| file.kind == Kind::Impressions) {
-        let bytes = std::fs::read(archive.path(file)).expect("the file");
+        let bytes = archive.address(file).read().expect("the file");
         assert_eq!((bytes.len() as u64, xxhash_rust::xxh3::xxh3_64(&bytes)), (file.bytes, file.checksum));
         let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).expect("Parquet");
         let mut keys = Vec::new();
@@ -191,8 +196,7 @@ fn small_files_become_one_and_row_groups_tell_their_stretch() {
     archiver.stop();
     let archive = catalog(root.path());
     let merged = archive.files.iter().max_by_key(|file| file.rows).expect("a file");
-    let reader =
-        ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(archive.path(merged)).expect("it"));
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file(&archive, merged));
     let groups = reader.expect("Parquet").metadata().row_groups().to_vec();
     let stretch = |group: &parquet::file::metadata::RowGroupMetaData| {
         let column = group.columns().iter().find(|column| column.column_path().string() == "ts");
@@ -356,11 +360,11 @@ fn every_kind_is_read_back_as_it_was() {
     let mut rejected = Vec::new();
     for entry in &archive.files {
         let Some(kind) = entry.kind.events() else {
-            rejected.extend(read_rejected(&archive.path(entry)).expect("counts"));
+            rejected.extend(archive.rejected(entry).expect("counts"));
             continue;
         };
         assert!(matches!(kind, Canonical::Clicks | Canonical::Conversions));
-        let open = || std::fs::File::open(archive.path(entry)).expect("the file");
+        let open = || file(&archive, entry);
         let footer = footer(&open()).expect("a footer");
         let origin = entry.name.as_str().into();
         let mut reader =

@@ -229,7 +229,8 @@ impl Writer {
                     *self.state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     return;
                 }
-                tracing::warn!("{error}; trying again until it can be");
+                let because = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(because, "{error}; trying again until it can be");
                 self.last = Instant::now();
             }
         }

@@ -10,18 +10,19 @@ use super::{args, show};
 use crate::archive::{Catalog, Entry, Kind};
 use crate::config::Config;
 use crate::runtime::archives::{self, retained};
+use crate::store::Place;
 
 /// Lists an archive, or applies its rules of age.
 pub fn run(args: &args::Archive) -> anyhow::Result<()> {
     match &args.command {
-        args::ArchiveCommand::List { archive } => list(archive),
+        args::ArchiveCommand::List { archive, config } => list(archive, config.as_deref()),
         args::ArchiveCommand::Retain { config, dry_run } => retain(config, *dry_run),
     }
 }
 
-fn list(directory: &Path) -> anyhow::Result<()> {
-    let archive = Catalog::open(directory)?
-        .with_context(|| format!("{} is no archive: it holds no manifest", directory.display()))?;
+fn list(place: &Place, config: Option<&Path>) -> anyhow::Result<()> {
+    let archive = Catalog::open(place, &Config::load(config)?.s3)?
+        .with_context(|| format!("{place} is no archive: it holds no manifest"))?;
     show::line(&table(&archive.files))?;
     let rows = |kind: Option<Kind>| {
         let files = archive.files.iter().filter(move |file| kind.is_none_or(|kind| file.kind == kind));
@@ -60,15 +61,15 @@ fn table(files: &[Entry]) -> String {
 }
 
 fn retain(config: &Path, dry_run: bool) -> anyhow::Result<()> {
-    let config = Config::load(Some(config))?.archive;
-    let Some(directory) = &config.directory else {
-        bail!("the configuration has no archive.directory; set it");
+    let Config { archive: config, s3, .. } = Config::load(Some(config))?;
+    let Some(place) = &config.place else {
+        bail!("the configuration has neither archive.directory nor archive.url; set one");
     };
     let aged = if dry_run {
-        let archive = Catalog::open(directory)?.context("there is no archive yet")?;
+        let archive = Catalog::open(place, &s3)?.context("there is no archive yet")?;
         archives::retention(&config).aged(&archive.files, archives::now())
     } else {
-        retained(&config)?
+        retained(&config, &s3)?
     };
     let said = if dry_run { "would be" } else { "were" };
     for (files, what) in [(&aged.cool, "moved"), (&aged.delete, "deleted")] {

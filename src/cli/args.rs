@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -10,6 +11,7 @@ use super::launch::Processes;
 use crate::generate::{Format, Plan};
 use crate::sinks::clickhouse::RejectId;
 use crate::sinks::table_file::TableFormat;
+use crate::store::{Place, PlaceError};
 
 /// Exact, incremental numbers for ad traffic.
 ///
@@ -31,6 +33,18 @@ Exit codes: 0 done; 1 failed; 2 bad arguments; 3 bad config or lookup table; 4 t
 already holds files, or something published would be lost; 5 verify found a difference; 6 the processes of a cluster failed too often; 70 the \
 numbers did not add up and nothing was published.
 Logs go to stderr; ADVERTISEX_LOG sets their level (error, warn, info, debug).";
+
+/// What stands for a place in help.
+const PLACE: &str = "DIR|s3://BUCKET/PREFIX";
+
+/// Reads a directory's path, or a part of a bucket.
+fn place() -> impl TypedValueParser<Value = Place> {
+    let read = |path: PathBuf| match path.to_str() {
+        Some(text) => Place::parse(text),
+        None => Ok::<_, PlaceError>(Place::Directory(path)),
+    };
+    PathBufValueParser::new().try_map(read)
+}
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -87,8 +101,8 @@ pub struct Run {
     pub state: PathBuf,
     /// Begin with what an archive holds, and go on in Kafka where it ends. Only an empty state and
     /// an empty database begin so; later starts go on as ever.
-    #[arg(long, value_name = "DIR")]
-    pub from_archive: Option<PathBuf>,
+    #[arg(long, value_name = PLACE, value_parser = place())]
+    pub from_archive: Option<Place>,
     /// The run's name, under which ClickHouse keeps how far it is.
     #[arg(long, value_name = "NAME", default_value = "advertisex")]
     pub job: String,
@@ -156,13 +170,14 @@ pub enum RejectsCommand {
 #[command(after_help = "\
 Examples:
   advertisex verify --archive archive/ --config live.toml
+  advertisex verify --archive s3://ads/archive --config live.toml
   advertisex verify --archive archive/ --lookups lookups/ --against tables/
 Exit code 0: every table is equal, by its digest. 5: one is not; the cells that differ are listed. Stop the live \
 run first, or what it has published since the last files differs.")]
 pub struct Verify {
-    /// The archive's directory.
-    #[arg(long, value_name = "DIR")]
-    pub archive: PathBuf,
+    /// Where the archive is.
+    #[arg(long, value_name = PLACE, value_parser = place())]
+    pub archive: Place,
     /// The directory of lookup tables [default: the lookup rows that the archive holds].
     #[arg(long, value_name = "DIR")]
     pub lookups: Option<PathBuf>,
@@ -191,6 +206,7 @@ pub struct Verify {
 #[command(after_help = "\
 Examples:
   advertisex archive list --archive /var/lib/advertisex/archive
+  advertisex archive list --archive s3://ads/archive --config live.toml
   advertisex archive retain --config live.toml --dry-run
 A live run applies the rules of age itself, every archive.interval_ms; `retain` does it while none runs.")]
 pub struct Archive {
@@ -204,9 +220,12 @@ pub struct Archive {
 pub enum ArchiveCommand {
     /// List its files by day and kind.
     List {
-        /// The archive's directory.
-        #[arg(long, value_name = "DIR")]
-        archive: PathBuf,
+        /// Where it is.
+        #[arg(long, value_name = PLACE, value_parser = place())]
+        archive: Place,
+        /// Configuration, whose [s3] says how a bucket is reached.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Move and delete files as archive.cold_after_days and archive.delete_after_days say.
     Retain {
@@ -228,15 +247,17 @@ Examples:
   advertisex replay --input day/ --lookups day/ --output week/ --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z
   advertisex replay --input day/ --lookups day/ --output tables/ --hosts hosts.txt --process 1
   advertisex replay --input archive/ --rules new_rules.csv --into clickhouse --config live.toml
+  advertisex replay --input s3://ads/archive --output tables/ --config live.toml
 
 Input files, in any number and in subfolders too: impressions*.jsonl|json, events*.csv, bid_requests*.avro \
 (text also .gz or .zst), and canonical impressions|clicks|conversions|bids*.parquet. --config maps other names \
 and fields. Records that break a rule go to OUTPUT/rejects.jsonl; OUTPUT/run.json says what was done. --into \
-clickhouse wants the archive of the live run, which is ended before and started again afterwards.")]
+clickhouse wants the archive of the live run, which is ended before and started again afterwards. From buckets \
+archives are read, as [s3] of --config or AWS_* of the environment say.")]
 pub struct Replay {
-    /// The directory of feeds.
-    #[arg(long, value_name = "DIR")]
-    pub input: PathBuf,
+    /// The directory of feeds, or an archive.
+    #[arg(long, value_name = PLACE, value_parser = place())]
+    pub input: Place,
     /// The directory of campaigns.csv and, if there are any, traffic.csv and attribution_rules.csv
     /// [default: the lookup rows that an archive holds].
     #[arg(long, value_name = "DIR")]

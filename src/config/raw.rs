@@ -83,9 +83,9 @@ raw! {
 
     /// `[archive]`
     Archive {
-        directory: String, interval_ms: u64, row_group_rows: usize, file_bytes_max: usize,
-        pending_bytes_max: usize, merge_after_ms: u64, cold_directory: String, cold_after_days: u32,
-        delete_after_days: u32,
+        directory: String, url: String, interval_ms: u64, row_group_rows: usize, file_bytes_max: usize,
+        pending_bytes_max: usize, merge_after_ms: u64, cold_directory: String, cold_url: String,
+        cold_after_days: u32, delete_after_days: u32,
     }
 
     /// `[sources.history]`

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dataflows::model::reject::Feed;
 use jiff::tz::Offset;
 
+use super::archive::ArchiveConfig;
 use super::raw::{self, MoneyUnit, TimeUnit};
 use super::{
     CheckpointConfig, ClusterConfig, Config, HistoryConfig, ReplayConfig, SourceConfig, SourcesConfig,
@@ -48,6 +49,8 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
             return wrong(key, "a number above 0 is expected");
         }
     }
+    let (checkpoint, archive) = (checkpoint(&raw.checkpoint)?, super::archive::validate(&raw.archive)?);
+    apart(&checkpoint, &archive)?;
     Ok(Config {
         sources: SourcesConfig {
             impressions: source(
@@ -64,11 +67,11 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         replay: ReplayConfig { workers: raw.replay.workers, epoch_events: raw.replay.epoch_events },
         kafka,
         clickhouse: super::clickhouse::validate(raw.clickhouse)?,
-        checkpoint: checkpoint(&raw.checkpoint)?,
+        checkpoint,
         s3: super::s3::validate(&raw.s3)?,
         time: super::time::validate(&raw.time)?,
         metrics: super::metrics::validate(&raw.metrics)?,
-        archive: super::archive::validate(raw.archive)?,
+        archive,
         cluster: cluster(&raw.cluster)?,
         supervisor: supervisor(&raw.cluster)?,
     })
@@ -84,29 +87,34 @@ fn checkpoint(raw: &raw::Checkpoint) -> Result<CheckpointConfig, Wrong> {
         return wrong("checkpoint.segment_bytes_max", expected);
     }
     Ok(CheckpointConfig {
-        place: place("checkpoint", &raw.directory, &raw.url)?,
+        place: place(("checkpoint.directory", &raw.directory), ("checkpoint.url", &raw.url))?,
         interval: Duration::from_millis(raw.interval_ms),
         segment_bytes_max: raw.segment_bytes_max,
     })
 }
 
-/// The place that `directory` or `url` of a section names, if one of them does.
-pub fn place(section: &str, directory: &str, url: &str) -> Result<Option<Place>, Wrong> {
-    match (directory.is_empty(), url.is_empty()) {
-        (true, true) => Ok(None),
-        (false, true) => Ok(Some(Place::Directory(directory.into()))),
-        (false, false) => {
-            wrong(format!("{section}.directory"), "either directory or url is expected, not both")
+/// The place that one of two settings names, a directory or a part of a bucket, if one of them does.
+/// Each is a key and its value.
+pub fn place(directory: (&str, &str), url: (&str, &str)) -> Result<Option<Place>, Wrong> {
+    match (directory.1, url.1) {
+        ("", "") => Ok(None),
+        (path, "") => Ok(Some(Place::Directory(path.into()))),
+        ("", text) => match Place::parse(text) {
+            Ok(Place::Directory(_)) => wrong(url.0, "s3://bucket/prefix is expected"),
+            Ok(bucket) => Ok(Some(bucket)),
+            Err(error) => wrong(url.0, error.to_string()),
+        },
+        _ => wrong(directory.0, "either a directory or a url is expected, not both"),
+    }
+}
+
+/// A checkpoint removes what it doesn't know where it lies, and so does an archive.
+fn apart(checkpoint: &CheckpointConfig, archive: &ArchiveConfig) -> Result<(), Wrong> {
+    match &archive.place {
+        Some(place) if checkpoint.place.as_ref() == Some(place) => {
+            wrong(archive.key(), "another place than that of the checkpoint is expected")
         }
-        (true, false) => {
-            let key = format!("{section}.url");
-            match Place::parse(url)
-                .map_err(|error| Wrong { key: key.clone(), expected: error.to_string() })?
-            {
-                Place::Directory(_) => wrong(key, "s3://bucket/prefix is expected"),
-                bucket => Ok(Some(bucket)),
-            }
-        }
+        _ => Ok(()),
     }
 }
 

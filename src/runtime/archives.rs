@@ -1,15 +1,16 @@
 //! From what the configuration says of the archive to what the archive needs.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dataflows::model::time::Epoch;
 
 use crate::archive::{Aged, Archive, ArchiveError, Keeper, Merging, Plan, Retention, Shape, Shard, job};
+use crate::config::S3Config;
 use crate::config::archive::ArchiveConfig;
-use crate::store::Store;
+use crate::store::{Place, Store};
 
 /// Where files are written, and where they are moved to.
 pub type Places = (Arc<Store>, Option<Arc<Store>>);
@@ -17,14 +18,14 @@ pub type Places = (Arc<Store>, Option<Arc<Store>>);
 /// The places of an archive; none when nothing is archived.
 ///
 /// # Errors
-/// A directory can't be made.
-pub fn places(config: &ArchiveConfig) -> Result<Option<Places>, ArchiveError> {
-    let open = |path: &PathBuf| {
-        let failed = |source| ArchiveError::Store { place: path.display().to_string(), source };
-        Store::directory(path).map(Arc::new).map_err(failed)
+/// A directory can't be made, or the settings of a bucket make no sense.
+pub fn places(config: &ArchiveConfig, s3: &S3Config) -> Result<Option<Places>, ArchiveError> {
+    let open = |place: &Place| {
+        let failed = |source| ArchiveError::Store { place: place.to_string(), source };
+        Store::open(place, s3).map(Arc::new).map_err(failed)
     };
-    let Some(store) = config.directory.as_ref().map(open).transpose()? else { return Ok(None) };
-    Ok(Some((store, config.cold_directory.as_ref().map(open).transpose()?)))
+    let Some(store) = config.place.as_ref().map(open).transpose()? else { return Ok(None) };
+    Ok(Some((store, config.cold.as_ref().map(open).transpose()?)))
 }
 
 /// When and how the archive is written.
@@ -59,7 +60,10 @@ pub fn now() -> Epoch {
 /// # Errors
 /// Somebody has it.
 pub fn lock(config: &ArchiveConfig, alone: bool) -> Result<Option<File>, ArchiveError> {
-    config.directory.as_ref().map(|directory| lock_directory(directory, alone)).transpose()
+    match &config.place {
+        Some(Place::Directory(directory)) => lock_directory(directory, alone).map(Some),
+        Some(Place::Bucket { .. }) | None => Ok(None),
+    }
 }
 
 /// As [`lock`], of the archive in a directory.
@@ -93,8 +97,8 @@ pub fn is_in_step(archived: Epoch, published: Option<Epoch>) -> bool {
 ///
 /// # Errors
 /// See [`ArchiveError`].
-pub fn retained(config: &ArchiveConfig) -> Result<Aged, ArchiveError> {
-    let Some((store, cold)) = places(config)? else { return Ok(Aged::default()) };
+pub fn retained(config: &ArchiveConfig, s3: &S3Config) -> Result<Aged, ArchiveError> {
+    let Some((store, cold)) = places(config, s3)? else { return Ok(Aged::default()) };
     let _lock = lock(config, true)?;
     let Some(job) = job(&store)? else { return Ok(Aged::default()) };
     let run = format!("retain-{:x}", now());

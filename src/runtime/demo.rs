@@ -59,7 +59,7 @@ pub fn demo(
     let names = Arc::new(Names::default());
     let rows = lookups::load(feeds_dir, &names)?;
     let files = discover(feeds_dir, &config.sources)?;
-    let splits = plan(&files);
+    let splits = plan(&files)?;
     let script = Arc::new(Script {
         bytes: splits.iter().map(|split| split.bytes).sum(),
         lanes: Mutex::new(lanes(splits)),

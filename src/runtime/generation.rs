@@ -10,7 +10,7 @@
 //! later epochs, wins over them as over any row.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::replay::{self, ReplayError, Replayed, replay};
 use crate::archive::{ArchiveError, Catalog};
 use crate::config::Config;
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Frontier, Generation, Received, Swapped};
+use crate::store::Place;
 
 /// How long ClickHouse may take to count a table.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -140,8 +141,8 @@ pub fn regenerate(
     options: &Options,
 ) -> Result<Regenerated, GenerationError> {
     // 1. Nobody else may write: a live run holds these locks, too.
-    let _locks = lock(&input.input, config.archive.directory.as_deref())?;
-    let archive = Catalog::open(&input.input)?;
+    let _locks = lock(config, &input.input)?;
+    let archive = Catalog::open(&input.input, &config.s3)?;
     // 2. What is there, and whether it may be replaced.
     let mut settings = config.clickhouse.clone();
     settings.request_timeout = PATIENCE;
@@ -165,18 +166,20 @@ pub fn regenerate(
     Ok(Regenerated { replayed, swapped })
 }
 
-/// Locks the archive that is read, and the one that a live run of this configuration writes.
-fn lock(input: &Path, configured: Option<&Path>) -> Result<Vec<File>, ArchiveError> {
-    let read = Catalog::open(input)?.map(|_| input);
-    let mut places: Vec<PathBuf> = Vec::new();
-    for place in read.into_iter().chain(configured) {
+/// Locks the archive that is read, and the one that a live run of this configuration writes, as far
+/// as they lie in directories.
+fn lock(config: &Config, input: &Place) -> Result<Vec<File>, ArchiveError> {
+    let read = Catalog::open(input, &config.s3)?.map(|_| input);
+    let mut directories: Vec<PathBuf> = Vec::new();
+    for place in read.into_iter().chain(&config.archive.place) {
+        let Place::Directory(path) = place else { continue };
         // One that isn't there yet is no other.
-        let place = place.canonicalize().unwrap_or_else(|_| place.to_owned());
-        if !places.contains(&place) {
-            places.push(place);
+        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if !directories.contains(&path) {
+            directories.push(path);
         }
     }
-    places.iter().map(|place| archives::lock_directory(place, true)).collect()
+    directories.iter().map(|path| archives::lock_directory(path, true)).collect()
 }
 
 /// Whether what is published may be replaced by an input: an archive with so much (from, to), or

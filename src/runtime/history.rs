@@ -5,18 +5,17 @@
 //!   manifest or folder ─▶ files ─▶ by hour (manifest) ─▶ row groups ─▶ by statistics ─▶ splits
 //! ```
 
-use std::path::Path;
-
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::time::EventTime;
 use parquet::file::statistics::Statistics;
 
 use super::job::TimeRange;
-use crate::archive::{ArchiveError, Catalog, Entry, Kind, read_rejected};
+use crate::archive::{ArchiveError, Catalog, Entry, Kind};
 use crate::checkpoint::RejectCount;
-use crate::config::SourcesConfig;
+use crate::config::Config;
 use crate::formats::timestamp::Unit;
 use crate::sources::files::{Compression, Contents, InputFile, Part, SourceError, Split, discover, plan};
+use crate::store::{Place, together};
 
 /// Input that was not read, as all of it lies outside of the range of times.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
@@ -45,70 +44,71 @@ pub struct History {
 /// Why the input can't be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// The directory.
+    /// Files.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A bucket without one.
+    #[error(
+        "{0} holds no manifest of an archive, and nothing else is read from buckets; correct the prefix, or \
+         copy the files into a directory"
+    )]
+    NoArchive(Place),
 }
 
 impl History {
-    /// The input in a directory.
+    /// An archive, or the files in a directory.
     ///
     /// # Errors
     /// See [`HistoryError`].
-    pub fn find(input: &Path, config: &SourcesConfig, range: &TimeRange) -> Result<Self, HistoryError> {
-        match Catalog::open(input)? {
-            Some(archive) => Ok(Self::of_archive(&archive, range)?),
-            None => Ok(Self::of_files(&discover(input, config)?, range)),
+    pub fn find(input: &Place, config: &Config, range: &TimeRange) -> Result<Self, HistoryError> {
+        match (Catalog::open(input, &config.s3)?, input) {
+            (Some(archive), _) => Self::of_archive(&archive, range),
+            (None, Place::Directory(dir)) => Self::of_files(&discover(dir, &config.sources)?, range),
+            (None, Place::Bucket { .. }) => Err(HistoryError::NoArchive(input.clone())),
         }
     }
 
     /// All of an archive that may lie in a range of times.
     ///
     /// # Errors
-    /// A file of counts can't be read.
-    pub fn of_archive(archive: &Catalog, range: &TimeRange) -> Result<Self, ArchiveError> {
+    /// A file of counts can't be read, or a bucket.
+    pub fn of_archive(archive: &Catalog, range: &TimeRange) -> Result<Self, HistoryError> {
         // Rejects whose time can't be told are counted at the very first minute, and stay.
         let timeless = |file: &Entry| file.kind == Kind::Rejected && file.hour == 0;
         let overlaps = |file: &&Entry| timeless(file) || file.overlaps(range.since, range.until);
         let read: Vec<&Entry> = archive.files.iter().filter(overlaps).collect();
         let inputs: Vec<InputFile> = read.iter().filter_map(|file| input(archive, file)).collect();
-        let mut history = Self::of_files(&inputs, range);
+        let mut history = Self::of_files(&inputs, range)?;
         history.skipped.files =
             archive.files.iter().filter(|file| file.kind != Kind::Rejected).count() - inputs.len();
-        for file in read.iter().filter(|file| file.kind == Kind::Rejected) {
-            let path = archive.path(file);
-            let counts = read_rejected(&path).map_err(|source| ArchiveError::Parquet {
-                place: archive.place(),
-                name: file.name.clone(),
-                source,
-            })?;
-            let inside = |count: &RejectCount| {
-                let at = EventTime::from_millis(count.minute.start_millis());
-                count.minute.0 == 0 || at.is_none_or(|at| range.contains(at))
-            };
-            history.rejected.extend(counts.into_iter().filter(inside));
-        }
+        let counts: Vec<&Entry> = read.into_iter().filter(|file| file.kind == Kind::Rejected).collect();
+        let counts = together(&counts, |file| archive.rejected(file))?;
+        let inside = |count: &RejectCount| {
+            let at = EventTime::from_millis(count.minute.start_millis());
+            count.minute.0 == 0 || at.is_none_or(|at| range.contains(at))
+        };
+        history.rejected = counts.into_iter().flatten().filter(inside).collect();
         history.lookups = archive.rows.values().filter_map(|row| row.rule).collect();
         Ok(history)
     }
 
-    fn of_files(files: &[InputFile], range: &TimeRange) -> Self {
-        let (mut splits, all) = (plan(files), range.is_everything());
+    fn of_files(files: &[InputFile], range: &TimeRange) -> Result<Self, HistoryError> {
+        let (mut splits, all) = (plan(files)?, range.is_everything());
         let before = splits.len();
         splits.retain(|split| all || may_overlap(split, range));
         let skipped = Skipped { files: 0, row_groups: before - splits.len() };
-        Self { files: files.len(), splits, skipped, ..Self::default() }
+        Ok(Self { files: files.len(), splits, skipped, ..Self::default() })
     }
 }
 
 fn input(archive: &Catalog, file: &Entry) -> Option<InputFile> {
-    let path = archive.path(file);
-    let name = path.to_string_lossy().into();
+    let address = archive.address(file);
+    let name = address.to_string().into();
     let (contents, compression) = (Contents::Canonical(file.kind.events()?), Compression::None);
-    Some(InputFile { path, name, bytes: file.bytes, contents, compression })
+    Some(InputFile { address, name, bytes: file.bytes, contents, compression })
 }
 
 /// Whether a piece may hold an event of the range. Only of a row group with statistics can that be

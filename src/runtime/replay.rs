@@ -35,6 +35,7 @@ use crate::sinks::directory::{DirectoryError, PendingDirectory};
 use crate::sinks::table_file::{PublishError, TableFormat};
 use crate::sources::files::{SourceError, Split, SplitReader};
 use crate::sources::lookups::{self, LookupError};
+use crate::store::Place;
 
 /// Events decoded at a time.
 const BATCH_EVENTS: usize = 8192;
@@ -42,8 +43,8 @@ const BATCH_EVENTS: usize = 8192;
 /// What to replay.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory of feeds.
-    pub input: PathBuf,
+    /// An archive, or the directory of feeds.
+    pub input: Place,
     /// The directory of lookup tables; an archive may hold some of its own, which then don't count.
     pub lookups: Option<PathBuf>,
     /// A file of attribution rules beside those of the lookup tables.
@@ -77,7 +78,10 @@ pub enum ReplayError {
     Archive(#[from] crate::archive::ArchiveError),
     /// There are no lookup tables.
     #[error("no lookup tables: name their directory with --lookups; {0} holds none of its own")]
-    NoLookups(PathBuf),
+    NoLookups(Place),
+    /// There is no archive in a bucket.
+    #[error(transparent)]
+    NoArchive(HistoryError),
     /// The tables.
     #[error(transparent)]
     Publish(PublishError),
@@ -123,6 +127,7 @@ impl From<HistoryError> for ReplayError {
         match error {
             HistoryError::Source(error) => error.into(),
             HistoryError::Archive(error) => error.into(),
+            error @ HistoryError::NoArchive(_) => Self::NoArchive(error),
         }
     }
 }
@@ -179,7 +184,7 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
         names = names.shared(cluster.workers());
     }
     let names = Arc::new(names);
-    let history = History::find(&options.input, &config.sources, &options.range)?;
+    let history = History::find(&options.input, config, &options.range)?;
     let mut rows = match &options.lookups {
         Some(lookups) => lookups::load(lookups, &names)?,
         None if history.lookups.is_empty() => return Err(ReplayError::NoLookups(options.input.clone())),

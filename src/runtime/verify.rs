@@ -31,6 +31,7 @@ use crate::sinks::cells::{ColumnKind, Digest};
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError};
 use crate::sinks::table_file::TableFormat;
 use crate::sinks::tables::Shape;
+use crate::store::Place;
 
 /// How long ClickHouse may take for one table.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -39,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The archive.
-    pub archive: PathBuf,
+    pub archive: Place,
     /// Lookup tables; those of the archive when there are none.
     pub lookups: Option<PathBuf>,
     /// Attribution rules besides.
@@ -59,7 +60,7 @@ pub struct Options {
 pub enum VerifyError {
     /// No archive.
     #[error("{0} is no archive: it holds no manifest")]
-    NoArchive(PathBuf),
+    NoArchive(Place),
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -169,8 +170,8 @@ impl Drop for Work {
 /// # Errors
 /// See [`VerifyError`]. That something differs is no error.
 pub fn verify(config: &Config, options: &Options) -> Result<Verified, VerifyError> {
-    let archive =
-        Catalog::open(&options.archive)?.ok_or_else(|| VerifyError::NoArchive(options.archive.clone()))?;
+    let archive = Catalog::open(&options.archive, &config.s3)?;
+    let archive = archive.ok_or_else(|| VerifyError::NoArchive(options.archive.clone()))?;
     let work = Work(options.work.join(format!("advertisex-verify-{}", std::process::id())));
     let recomputed = work.0.join("archived");
     let replayed = recompute(config, options, &recomputed)?;

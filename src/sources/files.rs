@@ -1,15 +1,17 @@
-//! A directory of files as a source.
+//! A directory of files as a source, and those of an archive in a bucket.
 //!
 //! ```text
 //! discover ──> [InputFile] ──> plan ──> [Split] ──> SplitReader ──> Batch   (any thread)
 //! ```
 //!
 //! A file that can't be read, or not to its end, becomes one reject that says why; the others go
-//! on. Only what concerns the whole run is a [`SourceError`].
+//! on. Only what concerns the whole run is a [`SourceError`], and so is a bucket that can't be read:
+//! the next object would fare no better, and tables that lack what may be there tomorrow help nobody.
 
 mod discover;
 mod plan;
 mod reader;
+mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use dataflows::model::reject::Feed;
 
 use crate::formats::DecodeError;
 use crate::formats::parquet::Kind;
+use crate::store::{Address, StoreError};
 
 pub use discover::discover;
 pub use plan::{Part, Split, plan};
@@ -42,16 +45,24 @@ pub enum SourceError {
         /// The patterns.
         looked_for: String,
     },
+    /// An object of a bucket.
+    #[error("{address} can't be read; if a run has merged or moved it meanwhile, start again")]
+    Object {
+        /// Which.
+        address: Address,
+        /// Why.
+        source: StoreError,
+    },
     /// The numbers could not be told apart.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
 
 /// A file to read.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct InputFile {
-    /// Where it is.
-    pub path: PathBuf,
+    /// Where it is. Feeds as they arrive lie on a disk.
+    pub address: Address,
     /// The name under which its rejects are reported.
     pub name: Arc<str>,
     /// Its size, as stored.

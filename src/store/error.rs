@@ -38,6 +38,14 @@ pub enum StoreError {
         /// The object.
         name: String,
     },
+    /// An object ends before what is to be read.
+    #[error("{name} in {place} is shorter than it was when it was written; restore it from a copy")]
+    Short {
+        /// The store.
+        place: String,
+        /// The object.
+        name: String,
+    },
     /// There is no such bucket.
     #[error("there is no bucket for {place}; create it, or correct the name, the region or the endpoint")]
     NoBucket {
@@ -95,6 +103,7 @@ impl StoreError {
             _ if reason.starts_with("NoSuchBucket") => Self::NoBucket { place },
             // Of a listing the library does not tell the status.
             _ if REFUSALS.iter().any(|code| reason.starts_with(code)) => Self::Refused { place, reason },
+            _ if reason.starts_with("InvalidRange") => Self::Short { place, name: name.to_owned() },
             Error::NotFound { .. } => Self::Missing { place, name: name.to_owned() },
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Self::Refused { place, reason },
             _ => Self::Failed { place, reason },

@@ -7,22 +7,31 @@
 //! Calls block; each store has a runtime of its own. An object is read and written in one request
 //! and held in memory, so it should stay well below [`OBJECT_BYTES_MAX`].
 
+mod address;
 mod bucket;
 mod error;
 mod place;
+mod together;
 
+use std::fmt;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{
+    Error, OBJECT_STORE_COALESCE_DEFAULT, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    coalesce_ranges,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::S3Config;
+pub use address::Address;
 pub use error::StoreError;
 pub use place::{Place, PlaceError};
+pub use together::together;
 
 /// A larger object would have to be sent in parts. (Amazon takes five times as much in one request.)
 pub const OBJECT_BYTES_MAX: u64 = 1 << 30;
@@ -160,14 +169,21 @@ impl Store {
         self.runtime.block_on(read).map(Vec::from).map_err(|error| self.failed(name, &error))
     }
 
-    /// Reads a part of an object.
+    /// Reads parts of an object: those that lie close to each other in one request, and some
+    /// requests at a time.
     ///
     /// # Errors
     /// It isn't there, is too short, or the store fails.
-    pub fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        let path = self.path(name);
-        let read = self.runtime.block_on(self.store.get_range(&path, range));
-        read.map(Vec::from).map_err(|error| self.failed(name, &error))
+    pub fn read_ranges(&self, name: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        let path = &self.path(name);
+        let read = |range: Range<u64>| async move {
+            let expected = range.end.saturating_sub(range.start);
+            let read = self.store.get_range(path, range).await.map_err(|error| self.failed(name, &error))?;
+            // A store answers with what there is.
+            let short = || StoreError::Short { place: self.place.clone(), name: name.to_owned() };
+            if read.len() as u64 == expected { Ok(read) } else { Err(short()) }
+        };
+        self.runtime.block_on(coalesce_ranges(ranges, read, OBJECT_STORE_COALESCE_DEFAULT))
     }
 
     /// The names of the objects that stand in it directly, not below a slash, in order.
@@ -225,6 +241,12 @@ impl Store {
 
     fn failed(&self, name: &str, error: &Error) -> StoreError {
         StoreError::new(&self.place, name, error)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.place).finish()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where something is kept, as it is written in settings and arguments.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A directory, or a part of a bucket.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,6 +80,18 @@ impl Place {
             }
         }
     }
+
+    /// Whether `other` is this place, or lies in it, by their names.
+    pub fn holds(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Directory(path), Self::Directory(other)) => other.starts_with(path),
+            (
+                Self::Bucket { bucket, prefix },
+                Self::Bucket { bucket: other_bucket, prefix: other_prefix },
+            ) => bucket == other_bucket && Path::new(other_prefix).starts_with(prefix),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -123,6 +135,22 @@ mod tests {
         assert_eq!(bucket("").join("a"), bucket("a"));
         assert_eq!(bucket("a").join("b"), bucket("a/b"));
         assert_eq!(Place::Directory("a".into()).join("b"), Place::Directory("a/b".into()));
+    }
+
+    #[test]
+    fn a_place_holds_what_lies_below_it() {
+        let holds = |place: &str, other: &str| {
+            let [place, other] = [place, other].map(|text| Place::parse(text).expect("a place"));
+            place.holds(&other)
+        };
+        for (place, inside) in [("s3://ads/a", "s3://ads/a/b"), ("s3://ads", "s3://ads/a"), ("a/", "a/b/c")] {
+            assert!(holds(place, inside) && holds(place, place) && !holds(inside, place), "{place} {inside}");
+        }
+        for (place, other) in
+            [("s3://ads/a", "s3://ads/ab"), ("s3://ads/a", "s3://bids/a"), ("a", "s3://ads/a")]
+        {
+            assert!(!holds(place, other) && !holds(other, place), "{place} {other}");
+        }
     }
 
     #[test]

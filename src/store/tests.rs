@@ -13,7 +13,8 @@ fn an_object_is_created_once_and_read_back() {
     assert_eq!(store.create("a", b"two".to_vec()).expect("answered"), Created::Taken);
     assert_eq!(store.read("a").expect("there"), b"one");
     store.replace("a", b"three".to_vec()).expect("written");
-    assert_eq!(store.read_range("a", 1..4).expect("there"), b"hre");
+    assert_eq!(store.read_ranges("a", &[3..5, 1..4]).expect("there"), ["ee", "hre"]);
+    assert!(store.read_ranges("a", &[0..2, 3..6]).is_err(), "it has five bytes");
     store.remove("a").expect("removed");
     store.remove("a").expect("nothing to remove");
     assert!(matches!(store.read("a"), Err(StoreError::Missing { .. })));
@@ -40,6 +41,6 @@ fn what_lies_below_a_slash_is_listed_by_its_whole_name() {
 fn a_directory_that_cant_be_made_is_named() {
     let (dir, _store) = store();
     std::fs::write(dir.path().join("file"), "").expect("written");
-    let error = Store::directory(&dir.path().join("file/in")).err().expect("refused").to_string();
+    let error = Store::directory(&dir.path().join("file/in")).expect_err("refused").to_string();
     assert!(error.contains("file/in") && error.contains("check the path"), "{error}");
 }

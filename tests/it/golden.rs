@@ -12,6 +12,7 @@ use advertisex::runtime::job::TimeRange;
 use advertisex::runtime::output::Output;
 use advertisex::runtime::replay::{Options, Replayed, replay};
 use advertisex::sinks::table_file::TableFormat;
+use advertisex::store::Place;
 use apache_avro::{Reader, Writer};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -34,7 +35,7 @@ pub fn golden() -> PathBuf {
 /// A replay with the golden lookups, on some workers of one process.
 pub fn options(input: &Path, workers: usize) -> Options {
     Options {
-        input: input.to_owned(),
+        input: Place::Directory(input.to_owned()),
         lookups: Some(golden()),
         rules: None,
         cluster: Cluster::alone(workers),

@@ -30,8 +30,20 @@ pub fn program(stage: &Stage, arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).expect("text")
 }
 
-fn report(output: &Path) -> serde_json::Value {
+/// What a replay says of itself.
+pub fn report(output: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(output.join("run.json")).expect("run.json")).expect("JSON")
+}
+
+/// Compares the tables of a replay with those that were computed elsewhere.
+pub fn check_files(output: &Path, told: &str) {
+    for (table, _) in TABLES {
+        let read = |path: &Path| fs::read_to_string(path.join(format!("{table}.csv"))).expect("a table");
+        let (found, expected) = (read(output), read(&golden("expected")));
+        let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+        assert_eq!(differs, None, "{table}, {told}");
+        assert_eq!(found.lines().count(), expected.lines().count(), "{table}, {told}");
+    }
 }
 
 #[test]
@@ -64,13 +76,7 @@ fn an_archive_holds_every_record_once_whatever_was_killed_and_replays_to_the_gol
     assert_eq!(of_archive["received_by_kind"], of_feeds["received_by_kind"], "seed {seed}");
     assert_eq!(of_archive["feeds"], of_feeds["feeds"], "seed {seed}");
 
-    for (table, _) in TABLES {
-        let read = |path: &Path| fs::read_to_string(path.join(format!("{table}.csv"))).expect("a table");
-        let (found, expected) = (read(&root.join("of-archive")), read(&golden("expected")));
-        let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
-        assert_eq!(differs, None, "{table}, seed {seed}");
-        assert_eq!(found.lines().count(), expected.lines().count(), "{table}, seed {seed}");
-    }
+    check_files(&root.join("of-archive"), &format!("seed {seed}"));
 
     // The rows of lookup topics are in it, too.
     program(&stage, &["replay", "-q", "--input", "archive", "--output", "by-itself"]);

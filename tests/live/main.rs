@@ -2,6 +2,7 @@
 
 mod archive;
 mod broker;
+mod bucket;
 mod clickhouse;
 mod cluster;
 mod crash;

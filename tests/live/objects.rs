@@ -24,7 +24,7 @@ use crate::server;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server, or a line that says that there is none.
-fn s3() -> Option<S3> {
+pub fn s3() -> Option<S3> {
     // `.ci/run` looks for this line.
     let told = |error: services::Error| {
         services::tell(&format!("skipped: live tests of S3: {}", error.chain()));
@@ -33,7 +33,7 @@ fn s3() -> Option<S3> {
 }
 
 /// `[s3]` for a server, and the secret of its key.
-fn settings(s3: &S3, secret: &str) -> String {
+pub fn settings(s3: &S3, secret: &str) -> String {
     let (url, id) = (s3.url(), s3.key_id());
     format!(
         "[s3]\nendpoint = {url:?}\nallow_http = true\naccess_key_id = {id:?}\nsecret_access_key = {secret:?}\n\
@@ -46,7 +46,7 @@ fn open(s3: &S3, secret: &str, place: &str) -> Store {
     Store::open(&Place::parse(place).expect("a place"), &config.s3).expect("a client")
 }
 
-fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < PATIENCE, "{what}");
@@ -63,7 +63,11 @@ fn a_bucket_keeps_objects_and_says_what_is_wrong() {
     assert_eq!(store.create("a", b"two".to_vec()).expect("answered"), Created::Taken);
     assert_eq!(store.create("b/c", b"deep".to_vec()).expect("written"), Created::Yes);
     assert_eq!(store.read("a").expect("there"), b"one");
-    assert_eq!(store.read_range("b/c", 1..3).expect("there"), b"ee");
+    assert_eq!(store.read_ranges("b/c", &[2..4, 1..3]).expect("there"), ["ep", "ee"]);
+    for (outside, what) in [(2..5, "in part"), (4..8, "in whole")] {
+        let error = store.read_ranges("b/c", &[0..1, outside]).expect_err(what);
+        assert!(matches!(error, StoreError::Short { .. }), "{what}: {error}");
+    }
     assert_eq!(store.names().expect("a list"), ["a"]);
     let all: Vec<_> = store.list("").expect("a list").into_iter().map(|object| object.name).collect();
     assert_eq!(all, ["a", "b/c"]);

@@ -2,7 +2,6 @@
 //! how much each has in common with the one before it, is said within the page, so that it is
 //! checked when the page is unpacked. Files without such pages don't come through here.
 
-use std::fs::File;
 use std::iter::once;
 use std::sync::Arc;
 
@@ -11,22 +10,23 @@ use parquet::basic::{Encoding, Type};
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::ROWS;
 use super::pages::ROOM;
 
 /// A row group whose pages of texts are checked.
-pub struct Group<'f> {
+pub struct Group<'f, R> {
     /// The file.
-    pub file: Arc<File>,
+    pub file: Arc<R>,
     /// Its footer.
     pub footer: &'f ParquetMetaData,
     /// The number of the row group.
     pub number: usize,
 }
 
-impl RowGroups for Group<'_> {
+impl<R: ChunkReader + 'static> RowGroups for Group<'_, R> {
     fn num_rows(&self) -> usize {
         self.footer.row_group(self.number).num_rows() as usize
     }
@@ -63,12 +63,12 @@ impl Iterator for One {
 impl PageIterator for One {}
 
 /// The pages of a column of texts.
-struct Texts {
-    pages: SerializedPageReader<File>,
+struct Texts<R: ChunkReader> {
+    pages: SerializedPageReader<R>,
     checked: Checked,
 }
 
-impl Iterator for Texts {
+impl<R: ChunkReader> Iterator for Texts<R> {
     type Item = Result<Page>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -76,7 +76,7 @@ impl Iterator for Texts {
     }
 }
 
-impl PageReader for Texts {
+impl<R: ChunkReader> PageReader for Texts<R> {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let page = self.pages.get_next_page()?;
         match page.as_ref().map_or(Ok(()), |page| self.checked.page(page)) {

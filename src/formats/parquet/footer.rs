@@ -1,20 +1,18 @@
 //! The footer of a file, checked before it is followed. The library follows it as it is, and panics
 //! at a place before the first byte.
 
-use std::fs::File;
-
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::reader::ChunkReader;
 
 /// Reads the footer of a file.
 ///
 /// # Errors
 /// It can't be read, or what it says can't be true of this file.
-pub fn footer(file: &File) -> Result<ArrowReaderMetadata, String> {
+pub fn footer(file: &impl ChunkReader) -> Result<ArrowReaderMetadata, String> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let found = ArrowReaderMetadata::load(file, options).map_err(|error| error.to_string());
-    let length = file.metadata().map(|file| file.len()).map_err(|error| error.to_string());
-    let found = found.and_then(|found| check(found.metadata(), length?).map(|()| found));
+    let found = found.and_then(|found| check(found.metadata(), file.len()).map(|()| found));
     found.map_err(|what| format!("the Parquet footer can't be read: {what}"))
 }
 

@@ -8,7 +8,7 @@ mod deltas;
 mod footer;
 mod pages;
 
-use std::fs::File;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::file::reader::ChunkReader;
 
 use self::columns::{Cache, Checked, Columns, Need};
 pub use self::footer::footer;
@@ -137,7 +138,7 @@ impl std::fmt::Debug for ParquetReader {
 impl ParquetReader {
     /// A reader of one row group of a file.
     pub fn new(
-        file: File,
+        file: impl ChunkReader + 'static,
         footer: &ArrowReaderMetadata,
         group: usize,
         kind: Kind,
@@ -372,8 +373,16 @@ fn expected(column: &str) -> (&'static str, fn(&DataType) -> bool) {
     }
 }
 
+/// Where the columns of a row group lie that a reader of a kind reads.
+pub fn chunks(footer: &ArrowReaderMetadata, group: usize, kind: Kind) -> Vec<Range<u64>> {
+    let is_read = |name: String| kind.columns().iter().any(|(read, _)| *read == name);
+    let columns = footer.metadata().row_group(group).columns().iter();
+    let read = columns.filter(|column| is_read(column.column_path().string()));
+    read.map(|column| column.byte_range()).map(|(start, bytes)| start..start + bytes).collect()
+}
+
 fn open(
-    file: File,
+    file: impl ChunkReader + 'static,
     footer: &ArrowReaderMetadata,
     group: usize,
     kind: Kind,
@@ -414,7 +423,7 @@ struct Column {
 }
 
 fn decode(
-    file: File,
+    file: impl ChunkReader + 'static,
     footer: &ArrowReaderMetadata,
     group: usize,
     read: &[Column],

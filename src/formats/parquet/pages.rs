@@ -3,7 +3,6 @@
 //! The library makes room for what a header claims: for the values of a dictionary, or for a page
 //! as it was before it was packed. A claim costs its writer a few bytes, and us gigabytes.
 
-use std::fs::File;
 use std::io::{self, Read};
 
 use parquet::basic::Type;
@@ -37,7 +36,7 @@ pub struct Encodings {
 ///
 /// # Errors
 /// A header can't be read, or claims what can't be true or would take too much memory.
-pub fn check(file: &File, column: &ColumnChunkMetaData) -> Result<Encodings, String> {
+pub fn check(file: &impl ChunkReader, column: &ColumnChunkMetaData) -> Result<Encodings, String> {
     let (start, bytes) = column.byte_range();
     let (mut at, end) = (start, start + bytes);
     let mut found = Encodings { dictionary_only: true, deltas: false };

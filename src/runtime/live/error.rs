@@ -8,9 +8,11 @@ use crate::archive::ArchiveError;
 use crate::bindings::BindingsError;
 use crate::checkpoint::CheckpointError;
 use crate::runtime::cluster::{ClusterError, Lost};
+use crate::runtime::history::HistoryError;
 use crate::sinks::clickhouse::ClickHouseError;
 use crate::sinks::topic::TopicError;
 use crate::sources::kafka::KafkaSourceError;
+use crate::store::Place;
 use crate::telemetry::ServerError;
 
 /// Why a live run ended.
@@ -76,19 +78,16 @@ pub enum LiveError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// There is no archive to begin with.
-    #[error("{path} is no archive: it holds no manifest")]
-    NoArchive {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
+    #[error("{0} is no archive: it holds no manifest")]
+    NoArchive(Place),
     /// The archive was begun late.
     #[error(
-        "the archive in {path} lacks what was read up to epoch {begins}, before there was an archive: the \
+        "the archive in {place} lacks what was read up to epoch {begins}, before there was an archive: the \
          tables would lack it, too; start from Kafka, or from a checkpoint"
     )]
     PartOfArchive {
         /// Where it is.
-        path: PathBuf,
+        place: Place,
         /// Where it begins.
         begins: Epoch,
     },
@@ -186,4 +185,14 @@ pub enum LiveError {
         /// Which.
         reason: String,
     },
+}
+
+impl From<HistoryError> for LiveError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Source(error) => error.into(),
+            HistoryError::Archive(error) => error.into(),
+            HistoryError::NoArchive(place) => Self::NoArchive(place),
+        }
+    }
 }

@@ -9,7 +9,6 @@
 //! The checkpoint is there whole or not at all: a crash before leaves an empty state, and the next
 //! start begins anew; a crash after it needs the archive no more.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use dataflows::model::time::EventTime;
@@ -23,7 +22,7 @@ use crate::names::Names;
 use crate::runtime::history::History;
 use crate::runtime::job::TimeRange;
 use crate::sources::files::SplitReader;
-use crate::store::Store;
+use crate::store::{Place, Store};
 
 /// Events decoded at a time.
 const BATCH_EVENTS: usize = 8192;
@@ -32,14 +31,14 @@ const BATCH_EVENTS: usize = 8192;
 pub(super) fn import(
     config: &Config,
     kafka: &KafkaConfig,
-    directory: &Path,
+    place: &Place,
     store: &Store,
     (job, run): (&str, &str),
 ) -> Result<(), LiveError> {
-    let none = || LiveError::NoArchive { path: directory.to_owned() };
-    let archive = Catalog::open(directory)?.ok_or_else(none)?;
+    let none = || LiveError::NoArchive(place.clone());
+    let archive = Catalog::open(place, &config.s3)?.ok_or_else(none)?;
     if archive.begins > 0 {
-        return Err(LiveError::PartOfArchive { path: directory.to_owned(), begins: archive.begins });
+        return Err(LiveError::PartOfArchive { place: place.clone(), begins: archive.begins });
     }
     let History { splits, rejected, .. } = History::of_archive(&archive, &TimeRange::default())?;
     let names = Arc::new(Names::default());

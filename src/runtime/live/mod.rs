@@ -52,7 +52,7 @@ use crate::checkpoint::{Checkpointer, Recovery};
 use crate::config::{Config, KafkaConfig};
 use crate::names::SharedNames;
 use crate::sources::kafka::Registry;
-use crate::store::Store;
+use crate::store::{Place, Store};
 use crate::telemetry::{Server, Telemetry};
 
 /// How long a worker waits for its first orders at a time.
@@ -66,7 +66,7 @@ pub struct Options {
     /// Where the binding log lies.
     pub state: PathBuf,
     /// The archive that an empty state begins with.
-    pub from_archive: Option<PathBuf>,
+    pub from_archive: Option<Place>,
     /// The processes, and the worker threads of each.
     pub cluster: Cluster,
     /// The time from one epoch to the next.

@@ -119,7 +119,7 @@ fn archive(
     checkpoint: Epoch,
     names: &SharedNames,
 ) -> Result<(Option<File>, Option<Archiver>), LiveError> {
-    let Some((store, cold)) = archives::places(&config.archive)? else { return Ok((None, None)) };
+    let Some((store, cold)) = archives::places(&config.archive, &config.s3)? else { return Ok((None, None)) };
     if !options.cluster.is_alone() {
         return Err(LiveError::ArchiveAlone);
     }

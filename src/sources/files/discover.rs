@@ -8,6 +8,7 @@ use dataflows::model::reject::Feed;
 use super::{Compression, Contents, InputFile, SourceError};
 use crate::config::SourcesConfig;
 use crate::formats::parquet::Kind;
+use crate::store::Address;
 
 /// Finds the input below a directory, in the order of the paths.
 pub fn discover(dir: &Path, config: &SourcesConfig) -> Result<Vec<InputFile>, SourceError> {
@@ -72,7 +73,8 @@ fn input(path: PathBuf, kinds: &[(Contents, &[String])]) -> Option<InputFile> {
     };
     let (contents, _) = kinds.iter().find(|(contents, patterns)| matching(*contents, patterns))?;
     let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-    Some(InputFile { name: path.to_string_lossy().into(), path, bytes, contents: *contents, compression })
+    let (name, contents) = (path.to_string_lossy().into(), *contents);
+    Some(InputFile { address: Address::File(path), name, bytes, contents, compression })
 }
 
 /// Whether a name fits a pattern in which `*` stands for any text.

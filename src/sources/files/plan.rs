@@ -1,12 +1,12 @@
 //! Files cut into pieces that can be read side by side.
 
-use std::fs::File;
 use std::ops::Range;
 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
-use super::{Compression, Contents, InputFile};
-use crate::formats::parquet::footer;
+use super::reader::Failure;
+use super::{Compression, Contents, InputFile, SourceError, stored};
+use crate::store::together;
 
 /// Small enough to share the work evenly, large enough for the start of a split to cost nothing.
 const SPLIT_BYTES: u64 = 8 << 20;
@@ -50,14 +50,17 @@ impl Split {
 }
 
 /// Cuts files into splits, in order. What is wrong with a file shows when its split is read.
-pub fn plan(files: &[InputFile]) -> Vec<Split> {
-    files.iter().flat_map(splits).collect()
+///
+/// # Errors
+/// A bucket can't be read.
+pub fn plan(files: &[InputFile]) -> Result<Vec<Split>, SourceError> {
+    Ok(together(files, splits)?.into_iter().flatten().collect())
 }
 
-fn splits(file: &InputFile) -> Vec<Split> {
+fn splits(file: &InputFile) -> Result<Vec<Split>, SourceError> {
     let whole = || vec![Split { file: file.clone(), bytes: file.bytes, part: Part::Whole }];
-    match file.contents {
-        Contents::Canonical(_) => row_groups(file).unwrap_or_else(whole),
+    Ok(match file.contents {
+        Contents::Canonical(_) => row_groups(file)?.unwrap_or_else(whole),
         Contents::Raw(_) if file.compression != Compression::None => whole(),
         Contents::Raw(_) => {
             let starts = (0..file.bytes.div_ceil(SPLIT_BYTES).max(1)).map(|n| n * SPLIT_BYTES);
@@ -69,11 +72,15 @@ fn splits(file: &InputFile) -> Vec<Split> {
             };
             ranges.map(split).collect()
         }
-    }
+    })
 }
 
-fn row_groups(file: &InputFile) -> Option<Vec<Split>> {
-    let footer = footer(&File::open(&file.path).ok()?).ok()?;
+fn row_groups(file: &InputFile) -> Result<Option<Vec<Split>>, SourceError> {
+    let footer = match stored::footer_of(file) {
+        Ok(footer) => footer,
+        Err(Failure::Broken(_)) => return Ok(None),
+        Err(Failure::Stop(error)) => return Err(error),
+    };
     let groups = footer.metadata().row_groups();
     let mut left = file.bytes;
     let mut splits: Vec<_> = groups
@@ -86,6 +93,6 @@ fn row_groups(file: &InputFile) -> Option<Vec<Split>> {
         })
         .collect();
     // The footer goes to the last row group, so that the sizes add up.
-    splits.last_mut()?.bytes += left;
-    Some(splits)
+    let last = splits.last_mut().map(|last| last.bytes += left);
+    Ok(last.map(|()| splits))
 }

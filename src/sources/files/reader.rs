@@ -5,15 +5,16 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Compression, Contents, Part, SourceError, Split};
+use super::{Compression, Contents, Part, SourceError, Split, stored};
 use crate::config::SourcesConfig;
 use crate::formats::avro::AvroReader;
 use crate::formats::layout::{Format, Layout};
 use crate::formats::lines::Lines;
-use crate::formats::parquet::{ParquetReader, ReadError, footer};
+use crate::formats::parquet::{ParquetReader, ReadError};
 use crate::formats::text::TextDecoder;
 use crate::formats::{Batch, Position, Reject};
 use crate::names::SharedNames;
+use crate::store::Address;
 
 type Stream = Box<dyn Read + Send>;
 
@@ -40,10 +41,10 @@ enum State {
 }
 
 /// What is wrong with the file itself.
-struct Broken(Position, String);
+pub(super) struct Broken(Position, String);
 
 impl Broken {
-    fn at_start(what: impl std::fmt::Display) -> Self {
+    pub(super) fn at_start(what: impl std::fmt::Display) -> Self {
         Self(Position::Byte(0), what.to_string())
     }
 }
@@ -69,7 +70,8 @@ impl SplitReader {
         if matches!(self.state, State::Unopened) {
             match self.start() {
                 Ok(state) => self.state = state,
-                Err(broken) => self.give_up(broken, batch),
+                Err(Failure::Broken(broken)) => self.give_up(broken, batch),
+                Err(Failure::Stop(error)) => return Err(error),
             }
         }
         let more = match self.advance(batch, events_max) {
@@ -160,11 +162,11 @@ impl SplitReader {
         }
     }
 
-    fn start(&self) -> Result<State, Broken> {
+    fn start(&self) -> Result<State, Failure> {
         match &self.layout {
             None => self.start_parquet(),
-            Some(layout) if layout.format == Format::Avro => self.start_avro(layout),
-            Some(layout) => self.start_text(layout),
+            Some(layout) if layout.format == Format::Avro => Ok(self.start_avro(layout)?),
+            Some(layout) => Ok(self.start_text(layout)?),
         }
     }
 
@@ -195,22 +197,17 @@ impl SplitReader {
         Ok(State::Avro(Box::new(avro)))
     }
 
-    fn start_parquet(&self) -> Result<State, Broken> {
+    fn start_parquet(&self) -> Result<State, Failure> {
         let file = &self.split.file;
-        let Contents::Canonical(kind) = file.contents else {
-            return Err(Broken::at_start("this file is not known to hold Parquet"));
-        };
-        let opened = File::open(&file.path).map_err(unreadable)?;
         let (group, footer) = match &self.split.part {
             Part::RowGroup { group, footer } => (*group, footer.clone()),
-            _ if file.bytes == 0 => return Err(Broken::at_start("the file is empty")),
-            _ => (0, footer(&opened).map_err(Broken::at_start)?),
+            _ => (0, stored::footer_of(file)?),
         };
         if footer.metadata().num_row_groups() == 0 {
             return Ok(State::Over);
         }
-        let rows = ParquetReader::new(opened, &footer, group, kind, file.name.clone(), self.names.clone());
-        Ok(State::Parquet(Box::new(rows.map_err(Broken::at_start)?)))
+        let rows = stored::row_group(file, &footer, group, self.names.clone())?;
+        Ok(State::Parquet(Box::new(rows)))
     }
 
     fn range(&self) -> (u64, u64) {
@@ -222,7 +219,10 @@ impl SplitReader {
 
     /// The file's contents, uncompressed, from an offset (which is 0 if it is compressed).
     fn stream(&self, start: u64) -> Result<Stream, Broken> {
-        let mut file = File::open(&self.split.file.path).map_err(unreadable)?;
+        let Address::File(path) = &self.split.file.address else {
+            return Err(Broken::at_start("feeds are read from directories only"));
+        };
+        let mut file = File::open(path).map_err(unreadable)?;
         if start > 0 {
             file.seek(SeekFrom::Start(start)).map_err(unreadable)?;
         }
@@ -246,14 +246,20 @@ fn header(decoder: &mut TextDecoder, lines: &mut Lines) -> Result<(), Broken> {
     }
 }
 
-fn unreadable(error: std::io::Error) -> Broken {
+pub(super) fn unreadable(error: std::io::Error) -> Broken {
     Broken::at_start(format!("the file can't be read: {error}"))
 }
 
 /// Why a split ends early.
-enum Failure {
+pub(super) enum Failure {
     Stop(SourceError),
     Broken(Broken),
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        Failure::Broken(broken)
+    }
 }
 
 impl From<SourceError> for Failure {

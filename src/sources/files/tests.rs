@@ -46,7 +46,7 @@ fn read_splits(splits: Vec<Split>, events_max: usize) -> Read {
 }
 
 fn read_dir(dir: &Path, events_max: usize) -> Read {
-    read_splits(plan(&discover(dir, &config()).expect("input")), events_max)
+    read_splits(plan(&discover(dir, &config()).expect("input")).expect("files"), events_max)
 }
 
 fn golden(name: &str) -> std::path::PathBuf {
@@ -88,7 +88,7 @@ fn the_golden_feeds_give_the_expected_counts() {
 #[test]
 fn cutting_a_file_anywhere_changes_nothing() {
     for file in discover(&golden("raw"), &config()).expect("input") {
-        let whole = read_splits(plan(std::slice::from_ref(&file)), usize::MAX);
+        let whole = read_splits(plan(std::slice::from_ref(&file)).expect("a file"), usize::MAX);
         for pieces in [2, 3, 17] {
             let cut = |n: u64| file.bytes * n / pieces;
             let split = |n| Split {

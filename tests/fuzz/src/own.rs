@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 use advertisex::archive::{Archive, Catalog, Shard};
 use advertisex::bindings::Bindings;
 use advertisex::checkpoint::{Recovery, Segment, SegmentWriter};
+use advertisex::config::{Config, S3Config};
 use advertisex::formats::Batch;
 use advertisex::names::Names;
-use advertisex::store::Store;
+use advertisex::store::{Place, Store};
 use dataflows::model::time::EventTime;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -106,10 +107,12 @@ pub(crate) fn archive(bytes: &[u8]) {
     PLACE.with(|(dir, store)| archive_in(dir.path(), store, bytes));
 }
 
+static S3: LazyLock<S3Config> = LazyLock::new(|| Config::load(None).expect("defaults").s3);
+
 fn archive_in(dir: &Path, store: &Store, bytes: &[u8]) {
     for contents in [bytes, &with_last_line(bytes)] {
         fs::write(dir.join("manifest-0-0000000001.json"), contents).expect("written");
-        let _ = Catalog::open(dir);
+        let _ = Catalog::open(&Place::Directory(dir.to_owned()), &S3);
         let Ok(archive) = Archive::find(store, JOB, "run", Shard::ONLY, 0) else { continue };
         assert!(archive.manifest.lookups.is_none() && archive.rows.is_empty(), "its objects are not there");
         let (since, until) = (EventTime::from_millis(0), EventTime::from_millis(7));

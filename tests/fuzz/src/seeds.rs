@@ -86,7 +86,7 @@ fn traffic() -> (Vec<Vec<u8>>, Batch) {
     let plan_of = Plan { auctions: 12, ..Plan::default() };
     write(&plan_of, Format::Parquet, &feeds, false, &mut |_| ()).expect("traffic");
     let mut batch = Batch::default();
-    for split in plan(&discover(&feeds, &config.sources).expect("feeds")) {
+    for split in plan(&discover(&feeds, &config.sources).expect("feeds")).expect("files") {
         let mut reader = SplitReader::open(split, &config.sources, Arc::default());
         while reader.read(&mut batch, 1_000).expect("sound") {}
     }
