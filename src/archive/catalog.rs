@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use dataflows::model::time::Epoch;
 
 use super::error::ArchiveError;
-use super::manifest::{self, Entry, lookup_rows};
-use super::state::{furthest, newest};
+use super::manifest::{self, Entry};
+use super::state::{self, Found};
 use crate::bindings::Positions;
 use crate::checkpoint::HeldRows;
 use crate::store::Store;
@@ -45,24 +45,19 @@ impl Catalog {
         }
         let store = Store::directory(directory)
             .map_err(|source| ArchiveError::Store { place: directory.display().to_string(), source })?;
-        let (found, _) = newest(&store)?;
+        let Found { manifests: found, positions, rows, .. } = Found::read(&store)?;
         let Some(first) = found.first() else { return Ok(None) };
         if let Some(other) = found.iter().find(|other| other.job != first.job) {
             let (place, found, job) = (store.place().to_owned(), other.job.clone(), first.job.clone());
             return Err(ArchiveError::OtherJob { place, found, job });
         }
-        let mut rows = HeldRows::new();
-        for listed in found.iter().filter_map(|manifest| manifest.lookups.as_ref()) {
-            rows.extend(lookup_rows(&store, listed)?);
-        }
         let mut files: Vec<Entry> = found.iter().flat_map(|manifest| manifest.files.clone()).collect();
         files.sort_by(|a, b| (a.hour, a.kind, &a.name).cmp(&(b.hour, b.kind, &b.name)));
-        files.dedup_by(|a, b| a.name == b.name);
         Ok(Some(Self {
             job: first.job.clone(),
-            epoch: found.iter().map(|manifest| manifest.epoch).min().unwrap_or_default(),
+            epoch: state::epoch(&found),
             begins: found.iter().map(|manifest| manifest.begins).max().unwrap_or_default(),
-            positions: furthest(&found),
+            positions,
             rows,
             files,
             root: directory.to_owned(),
