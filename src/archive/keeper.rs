@@ -113,7 +113,13 @@ pub(super) fn publish(store: &Store, manifest: &Manifest) -> Result<(), ArchiveE
     let numbers = names.iter().filter_map(|name| manifest::parse(name));
     let newest = numbers.filter(|(shard, _)| *shard == manifest.shard).map(|(_, number)| number).max();
     match newest {
-        Some(newest) if newest > manifest.number => Err(fenced(newest)),
+        Some(newest) if newest > manifest.number => {
+            if !taken {
+                // It counts for nothing, and whoever starts next removes it if this can't.
+                let _ = store.remove(&name);
+            }
+            Err(fenced(newest))
+        }
         _ => Ok(()),
     }
 }

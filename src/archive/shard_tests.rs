@@ -1,6 +1,6 @@
 //! Archives of several processes, of which there are more or fewer from start to start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dataflows::model::ids::Name;
@@ -58,10 +58,9 @@ fn positions(ends: &[i64]) -> Positions {
 /// The newest manifest of each shard, as it is written.
 fn newest(path: &Path) -> Vec<Manifest> {
     let store = store(path);
-    let all: BTreeSet<_> =
-        store.names().expect("listed").iter().filter_map(|name| manifest::parse(name)).collect();
-    let last = all.iter().filter(|(shard, number)| !all.contains(&(*shard, number + 1)));
-    last.map(|(shard, number)| Manifest::read(&store, *shard, *number).expect("sound")).collect()
+    let names = store.names().expect("listed");
+    let last: BTreeMap<u32, u64> = names.iter().filter_map(|name| manifest::parse(name)).collect();
+    last.iter().map(|(shard, number)| Manifest::read(&store, *shard, *number).expect("sound")).collect()
 }
 
 /// Every file of the archive is one shard's.
