@@ -6,9 +6,9 @@ use std::sync::Arc;
 use dataflows::model::time::Epoch;
 
 use super::error::ArchiveError;
-use super::manifest::{self, Entry, Manifest, lookup_rows};
+use super::manifest::{self, Entry, Manifest};
 use super::rejected::read_rejected;
-use super::state::{furthest, newest};
+use super::state::{self, Found};
 use crate::bindings::Positions;
 use crate::checkpoint::{HeldRows, RejectCount};
 use crate::config::S3Config;
@@ -46,26 +46,21 @@ impl Catalog {
             Address::File(path) => Arc::new(Store::directory(path).map_err(failed)?),
             Address::Object(store, _) => Arc::clone(store),
         };
-        let (found, _) = newest(&store)?;
+        let Found { manifests: found, positions, rows, .. } = Found::read(&store)?;
         let Some(first) = found.first() else { return Ok(None) };
         if let Some(other) = found.iter().find(|other| other.job != first.job) {
             let (place, found, job) = (store.place().to_owned(), other.job.clone(), first.job.clone());
             return Err(ArchiveError::OtherJob { place, found, job });
         }
-        let mut rows = HeldRows::new();
-        for listed in found.iter().filter_map(|manifest| manifest.lookups.as_ref()) {
-            rows.extend(lookup_rows(&store, listed)?);
-        }
         let mut files: Vec<Entry> = found.iter().flat_map(|manifest| manifest.files.clone()).collect();
         files.sort_by(|a, b| (a.hour, a.kind, &a.name).cmp(&(b.hour, b.kind, &b.name)));
-        files.dedup_by(|a, b| a.name == b.name);
         let cold = found.iter().find_map(|manifest| Some((manifest, manifest.cold.as_ref()?)));
         let cold = cold.map(|(manifest, cold)| colder(place, manifest, cold, s3)).transpose()?;
         Ok(Some(Self {
             job: first.job.clone(),
-            epoch: found.iter().map(|manifest| manifest.epoch).min().unwrap_or_default(),
+            epoch: state::epoch(&found),
             begins: found.iter().map(|manifest| manifest.begins).max().unwrap_or_default(),
-            positions: furthest(&found),
+            positions,
             rows,
             files,
             root,

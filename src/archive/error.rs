@@ -87,6 +87,15 @@ pub enum ArchiveError {
         /// The manifest.
         number: u64,
     },
+    /// The first process of this run has not taken over what this process sees.
+    #[error(
+        "the archive in {place} is not the one that process 0 has taken over: another run has taken its place, \
+         or archive.directory is not the same for all processes"
+    )]
+    NotShared {
+        /// Where.
+        place: String,
+    },
     /// The manifests changed again and again while they were read.
     #[error("the archive in {place} changes faster than it can be read; try again")]
     Restless {

@@ -78,12 +78,16 @@ pub struct Manifest {
     pub begins: Epoch,
     /// Where cold files lie.
     pub cold: Option<String>,
-    /// Up to where each partition is archived.
+    /// Up to where each partition is archived that this shard has read.
     positions: Vec<Position>,
-    /// The rows of the lookup topics.
+    /// The rows of the lookup topics, of these partitions.
     pub lookups: Option<Listed>,
     /// The files.
     pub files: Vec<Entry>,
+    /// There is no such shard any more: the first has what it left. Its number stays taken, as the
+    /// process that wrote it may still live.
+    #[serde(default)]
+    pub left: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

@@ -12,8 +12,12 @@
 //! offset its records are in the files: what is read again after a crash is archived from there on,
 //! so that no record is in the archive twice or never, whatever the checkpoint and the binding log
 //! hold. Small files of an hour are merged; by age files are moved to a colder place, and deleted.
+//!
+//! Each process of a cluster is a shard: it has manifests and files of its own, and the archive is
+//! what the newest manifests of all shards name.
 
 mod catalog;
+mod claim;
 mod encode;
 mod error;
 mod keeper;
@@ -37,5 +41,7 @@ pub use state::{Archive, Shard, job};
 pub use upkeep::{Aged, Merging, Retention};
 pub use writer::{Archiver, Fed, Plan};
 
+#[cfg(test)]
+mod shard_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,11 @@
 //! What an archive consists of, as it is found.
+//!
+//! ```text
+//!   shard 0:  files ─ partition p up to 20 ─ rows of p    p was moved to another process, which
+//!   shard 1:  files ─ partition p up to 30 ─ rows of p    goes on behind 20: the furthest is right
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::error::ArchiveError;
 use super::manifest::{self, Manifest, failed, lookup_rows};
@@ -8,7 +13,7 @@ use crate::bindings::Positions;
 use crate::checkpoint::HeldRows;
 use crate::store::Store;
 
-/// How often the manifests are listed anew when one vanishes while it is read.
+/// How often the manifests are listed anew when something vanishes while it is read.
 const ATTEMPTS: usize = 5;
 
 /// Which process of how many.
@@ -34,16 +39,17 @@ impl Shard {
 /// An archive as one process finds it.
 #[derive(Debug)]
 pub struct Archive {
-    /// What this process goes on from; its number is that of its last manifest.
+    /// What this process goes on from: the files that are its own, and the partitions in which
+    /// nobody is further.
     pub manifest: Manifest,
     /// Up to where each partition is archived, by whichever process.
     pub positions: Positions,
-    /// The rows of lookup topics.
+    /// The rows of lookup topics, of all partitions.
     pub rows: HeldRows,
     /// Which process this is.
     pub shard: Shard,
-    /// The greatest number of a manifest of this process, which need not be the one found.
-    pub latest: u64,
+    /// The greatest number of a manifest of each process, which need not be the one found.
+    pub latest: BTreeMap<u32, u64>,
     /// The newest manifests of all processes, this one's too.
     pub found: Vec<Manifest>,
 }
@@ -61,71 +67,105 @@ impl Archive {
         shard: Shard,
         begins: u64,
     ) -> Result<Self, ArchiveError> {
-        let (found, latest) = newest(store)?;
+        let Found { manifests: found, latest, positions, rows } = Found::read(store)?;
         if let Some(other) = found.iter().find(|manifest| manifest.job != job) {
             let (place, found, job) = (store.place().to_owned(), other.job.clone(), job.to_owned());
             return Err(ArchiveError::OtherJob { place, found, job });
         }
         let mut mine = Manifest::new(job, shard.number, run);
-        mine.begins = begins;
-        let kept = || found.iter().filter(|manifest| shard.keeps(manifest.shard));
-        if let Some(own) = kept().find(|manifest| manifest.shard == shard.number).or(kept().next()) {
-            (mine.epoch, mine.begins, mine.cold) = (own.epoch, own.begins, own.cold.clone());
-        } else if let Some(other) = found.first() {
-            mine.begins = other.begins;
-        }
-        let mut rows = HeldRows::new();
-        for manifest in &found {
-            if let Some(listed) = &manifest.lookups {
-                rows.extend(lookup_rows(store, listed)?);
-            }
-        }
-        mine.files = kept().flat_map(|manifest| manifest.files.clone()).collect();
+        // Partitions may have come from whoever was last.
+        mine.epoch = epoch(&found);
+        let kept: Vec<&Manifest> = found.iter().filter(|manifest| shard.keeps(manifest.shard)).collect();
+        mine.begins = kept.first().copied().or(found.first()).map_or(begins, |known| known.begins);
+        mine.cold = kept.iter().find_map(|manifest| manifest.cold.clone());
+        mine.files = kept.iter().flat_map(|manifest| manifest.files.clone()).collect();
         sort(&mut mine);
-        let positions = furthest(&found);
-        let latest = latest.get(&shard.number).copied().unwrap_or(0);
+        let mut own = furthest(kept);
+        own.retain(|place, next| positions.get(place) == Some(next));
+        mine.set_positions(&own);
         Ok(Self { manifest: mine, positions, rows, shard, latest, found })
     }
 }
 
-/// The newest sound manifest of each shard, and the greatest number of each.
-pub fn newest(store: &Store) -> Result<(Vec<Manifest>, BTreeMap<u32, u64>), ArchiveError> {
-    for attempt in 1.. {
-        match newest_now(store) {
-            Err(error) if error.may_pass() && attempt < ATTEMPTS => {
-                tracing::debug!("{error}; listing the manifests again");
-            }
-            done => return done,
-        }
-    }
-    Err(ArchiveError::Restless { place: store.place().to_owned() })
+/// All that manifests say, taken together.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The newest sound manifest of each shard that there still is. Each file is named by one only.
+    pub manifests: Vec<Manifest>,
+    /// The greatest number of each shard's.
+    pub latest: BTreeMap<u32, u64>,
+    /// Up to where each partition is archived.
+    pub positions: Positions,
+    /// The rows of lookup topics.
+    pub rows: HeldRows,
 }
 
-fn newest_now(store: &Store) -> Result<(Vec<Manifest>, BTreeMap<u32, u64>), ArchiveError> {
-    let names = store.names().map_err(|source| failed(store, source))?;
-    let mut numbers: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-    for (shard, number) in names.iter().filter_map(|name| manifest::parse(name)) {
-        numbers.entry(shard).or_default().push(number);
-    }
-    let (mut found, mut latest) = (Vec::new(), BTreeMap::new());
-    for (shard, mut numbers) in numbers {
-        numbers.sort_unstable();
-        latest.extend(numbers.last().map(|number| (shard, *number)));
-        while let Some(number) = numbers.pop() {
-            match Manifest::read(store, shard, number) {
-                Ok(manifest) => {
-                    found.push(manifest);
-                    break;
+impl Found {
+    /// Reads them, again and again while they change meanwhile.
+    ///
+    /// # Errors
+    /// See [`ArchiveError`].
+    pub fn read(store: &Store) -> Result<Self, ArchiveError> {
+        for attempt in 1.. {
+            match Self::read_now(store) {
+                Err(error) if error.may_pass() && attempt < ATTEMPTS => {
+                    tracing::debug!("{error}; listing the manifests again");
                 }
-                // The one before names fewer offsets, and files that are all still there.
-                Err(error @ ArchiveError::Damaged { .. }) if !numbers.is_empty() => {
-                    tracing::warn!("{error}; trying the manifest before");
-                }
-                Err(error) => return Err(error),
+                done => return done,
             }
         }
+        Err(ArchiveError::Restless { place: store.place().to_owned() })
     }
-    Ok((found, latest))
+
+    fn read_now(store: &Store) -> Result<Self, ArchiveError> {
+        let names = store.names().map_err(|source| failed(store, source))?;
+        let mut numbers: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for (shard, number) in names.iter().filter_map(|name| manifest::parse(name)) {
+            numbers.entry(shard).or_default().push(number);
+        }
+        let mut found = Self::default();
+        for (shard, mut numbers) in numbers {
+            numbers.sort_unstable();
+            found.latest.extend(numbers.last().map(|number| (shard, *number)));
+            found.manifests.extend(newest(store, shard, numbers)?.filter(|manifest| !manifest.left));
+        }
+        // What a shard has left is still in its manifest if the first one was killed amid taking it.
+        let mut named = HashSet::new();
+        for manifest in &mut found.manifests {
+            manifest.files.retain(|file| named.insert(file.name.clone()));
+        }
+        found.positions = furthest(&found.manifests);
+        found.rows = rows(store, &found.manifests, &found.positions)?;
+        Ok(found)
+    }
+}
+
+/// The newest sound manifest of a shard, of those with these numbers, which are in order.
+fn newest(store: &Store, shard: u32, mut numbers: Vec<u64>) -> Result<Option<Manifest>, ArchiveError> {
+    while let Some(number) = numbers.pop() {
+        match Manifest::read(store, shard, number) {
+            Ok(manifest) => return Ok(Some(manifest)),
+            // The one before names fewer offsets, and files that are all still there.
+            Err(error @ ArchiveError::Damaged { .. }) if !numbers.is_empty() => {
+                tracing::warn!("{error}; trying the manifest before");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// The rows of lookup topics: those of a partition as the shard has them that is furthest in it. What
+/// another one has, which read the partition before, may have been withdrawn since.
+fn rows(store: &Store, manifests: &[Manifest], positions: &Positions) -> Result<HeldRows, ArchiveError> {
+    let mut rows = HeldRows::new();
+    for manifest in manifests {
+        let Some(listed) = &manifest.lookups else { continue };
+        let own = manifest.positions();
+        let held = lookup_rows(store, listed)?.into_iter();
+        rows.extend(held.filter(|((place, _), _)| own.get(place) == positions.get(place)));
+    }
+    Ok(rows)
 }
 
 /// The job whose archive this is; none when there is no archive.
@@ -133,13 +173,18 @@ fn newest_now(store: &Store) -> Result<(Vec<Manifest>, BTreeMap<u32, u64>), Arch
 /// # Errors
 /// See [`ArchiveError`].
 pub fn job(store: &Store) -> Result<Option<String>, ArchiveError> {
-    Ok(newest(store)?.0.into_iter().next().map(|manifest| manifest.job))
+    Ok(Found::read(store)?.manifests.into_iter().next().map(|manifest| manifest.job))
+}
+
+/// Up to this epoch all that was read is archived, by whichever shard.
+pub fn epoch(manifests: &[Manifest]) -> u64 {
+    manifests.iter().map(|manifest| manifest.epoch).min().unwrap_or_default()
 }
 
 /// Up to where each partition is archived.
-pub fn furthest(manifests: &[Manifest]) -> Positions {
+fn furthest<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> Positions {
     let mut positions = Positions::new();
-    for (place, next) in manifests.iter().flat_map(Manifest::positions) {
+    for (place, next) in manifests.into_iter().flat_map(Manifest::positions) {
         let known = positions.entry(place).or_insert(next);
         *known = next.max(*known);
     }

@@ -28,7 +28,7 @@ fn impression(n: i64, minute: i64) -> String {
 }
 
 /// The rows of some lines of a feed.
-fn rows(feed: &str, lines: &[String], names: &SharedNames) -> Rows {
+pub(super) fn rows(feed: &str, lines: &[String], names: &SharedNames) -> Rows {
     let config = Config::load(None).expect("defaults");
     let layout = match feed {
         "impressions" => &config.sources.impressions.layout,
@@ -48,7 +48,7 @@ fn rows(feed: &str, lines: &[String], names: &SharedNames) -> Rows {
     rows
 }
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan {
         interval: Duration::from_millis(10),
         pending_bytes_max: 1 << 20,
@@ -62,25 +62,34 @@ fn plan() -> Plan {
     }
 }
 
-fn store(path: &Path) -> Arc<Store> {
+pub(super) fn store(path: &Path) -> Arc<Store> {
     Arc::new(Store::directory(path).expect("a directory"))
 }
 
-fn place(partition: i32) -> TopicPartition {
+pub(super) fn place(partition: i32) -> TopicPartition {
     TopicPartition { topic: "impressions".into(), partition }
 }
 
-fn range(partition: i32, from: i64, to: i64) -> Range {
+pub(super) fn range(partition: i32, from: i64, to: i64) -> Range {
     Range { place: place(partition), from, to }
 }
 
 fn start(path: &Path, run: &str, names: &SharedNames, plan: Plan) -> Archiver {
+    start_as(path, run, names, (plan, Shard::ONLY))
+}
+
+pub(super) fn start_as(
+    path: &Path,
+    run: &str,
+    names: &SharedNames,
+    (plan, shard): (Plan, Shard),
+) -> Archiver {
     let store = store(path);
-    let archive = Archive::find(&store, "job", run, Shard::ONLY, 0).expect("an archive");
+    let archive = Archive::find(&store, "job", run, shard, 0).expect("an archive");
     Archiver::start(store, None, archive, run, Arc::clone(names), plan).expect("it starts")
 }
 
-fn catalog(path: &Path) -> Catalog {
+pub(super) fn catalog(path: &Path) -> Catalog {
     let s3 = Config::load(None).expect("defaults").s3;
     Catalog::open(&Place::Directory(path.to_owned()), &s3).expect("readable").expect("an archive")
 }
@@ -89,7 +98,7 @@ fn file(archive: &Catalog, entry: &Entry) -> std::fs::File {
     std::fs::File::open(archive.address(entry).to_string()).expect("the file")
 }
 
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < Duration::from_secs(20), "{what}");
@@ -103,7 +112,7 @@ fn feed(archiver: &Archiver, epoch: Epoch, from: i64, lines: &[String], names: &
 }
 
 /// Every impression id in the files that the manifest names, and whether each file is in order.
-fn ids(path: &Path) -> Vec<String> {
+pub(super) fn ids(path: &Path) -> Vec<String> {
     let archive = catalog(path);
     let mut ids = Vec::new();
     for file in archive.files.iter().filter(|file| file.kind == Kind::Impressions) {
@@ -127,11 +136,11 @@ fn ids(path: &Path) -> Vec<String> {
     ids
 }
 
-fn expected(numbers: std::ops::Range<i64>) -> Vec<String> {
+pub(super) fn expected(numbers: std::ops::Range<i64>) -> Vec<String> {
     numbers.map(|n| format!("an-impression-of-number-{n:05}")).collect()
 }
 
-fn lines(numbers: std::ops::Range<i64>) -> Vec<String> {
+pub(super) fn lines(numbers: std::ops::Range<i64>) -> Vec<String> {
     numbers.map(|n| impression(n, n * 7 % 150)).collect()
 }
 
@@ -268,29 +277,6 @@ fn two_runs_on_one_archive_are_told_apart_and_so_are_two_jobs() {
     second.stop();
     let other = Archive::find(&store(root.path()), "another", "c", Shard::ONLY, 0);
     assert!(matches!(other, Err(ArchiveError::OtherJob { .. })));
-}
-
-#[test]
-fn what_a_greater_cluster_left_is_taken_over() {
-    let (root, names) = (tempfile::tempdir().expect("temporary"), SharedNames::default());
-    for number in [0, 1, 2] {
-        let store = store(root.path());
-        let archive = Archive::find(&store, "job", "a", Shard { number, of: 3 }, 0).expect("an archive");
-        let archiver =
-            Archiver::start(store, None, archive, "a", Arc::clone(&names), plan()).expect("starts");
-        archiver.ready();
-        let from = i64::from(number) * 10;
-        let ranges = vec![range(number as i32, 0, 10)];
-        let rows = rows("impressions", &lines(from..from + 10), &names);
-        archiver.feed(Fed { epoch: 7, ranges, rows, changes: Vec::new() });
-        archiver.published(7);
-        archiver.stop();
-    }
-    let all = (0..3).map(|partition| (place(partition), 10)).collect();
-    assert_eq!((ids(root.path()), catalog(root.path()).positions), (expected(0..30), all));
-    drop(start(root.path(), "b", &names, plan()));
-    let archive = catalog(root.path());
-    assert_eq!((ids(root.path()), archive.positions.len(), archive.epoch), (expected(0..30), 3, 7));
 }
 
 #[test]

@@ -65,14 +65,13 @@ pub struct Archiver {
     rows: HeldRows,
     /// Partitions of which something was handed over.
     known: Mutex<BTreeSet<TopicPartition>>,
+    workers: usize,
     bytes_max: usize,
 }
 
 enum Message {
     /// What a worker has read.
     Fed(Box<Fed>),
-    /// A worker has handed over all that was read before this start.
-    Ready,
     /// The run is over.
     Stop,
 }
@@ -81,6 +80,8 @@ enum Message {
 struct State {
     /// Everything up to here is published.
     published: AtomicU64,
+    /// Workers that have handed over all that was read before this start.
+    ready: AtomicUsize,
     waiting: AtomicUsize,
     /// Partitions that no manifest knows yet, and the epoch in which they were first read.
     fresh: Mutex<BTreeMap<TopicPartition, Epoch>>,
@@ -104,19 +105,19 @@ impl Archiver {
         let keeper = Keeper::claim(store, cold, archive, run)?;
         let state = Arc::new(State::default());
         let (sender, receiver) = mpsc::channel();
-        let bytes_max = plan.pending_bytes_max;
+        let (workers, bytes_max) = (plan.workers, plan.pending_bytes_max);
         let writer = Writer {
+            positions: keeper.current.positions(),
             keeper,
             names,
             plan,
             state: Arc::clone(&state),
-            positions: positions.clone(),
+            archived: positions.clone(),
             rows: rows.clone(),
             rows_changed: false,
             fresh: Positions::new(),
             pending: BTreeMap::new(),
             draft: None,
-            ready: 0,
             last: Instant::now(),
         };
         let thread = std::thread::Builder::new()
@@ -124,10 +125,11 @@ impl Archiver {
             .spawn(move || writer.run(&receiver))
             .map_err(ArchiveError::Thread)?;
         let known = Mutex::new(positions.keys().cloned().collect());
-        Ok(Self { sender, state, thread: Mutex::new(Some(thread)), positions, rows, known, bytes_max })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { sender, state, thread, positions, rows, known, workers, bytes_max })
     }
 
-    /// Up to where each partition was archived before this start.
+    /// Up to where each partition was archived before this start, by whichever process.
     pub fn positions(&self) -> &Positions {
         &self.positions
     }
@@ -154,7 +156,7 @@ impl Archiver {
 
     /// A worker has handed over all that was read before this start.
     pub fn ready(&self) {
-        let _ = self.sender.send(Message::Ready);
+        self.state.ready.fetch_add(1, Release);
     }
 
     /// Whether more may be read: false while what was read can't be written.
@@ -167,9 +169,13 @@ impl Archiver {
         self.state.published.fetch_max(epoch, Release);
     }
 
-    /// Up to this epoch, manifests tell where the archive of each partition begins. A checkpoint must
-    /// not go further: after a crash nobody could tell what before it was not archived.
+    /// Up to this epoch, of those that were handed over, manifests tell where the archive of each
+    /// partition begins that this process reads. A checkpoint must not go further: after a crash nobody
+    /// could tell what before it was not archived.
     pub fn anchored(&self) -> Epoch {
+        if self.state.ready.load(Acquire) < self.workers {
+            return 0;
+        }
         let fresh = self.state.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         fresh.values().min().map_or(Epoch::MAX, |epoch| epoch.saturating_sub(1))
     }
@@ -193,8 +199,12 @@ struct Writer {
     names: SharedNames,
     plan: Plan,
     state: Arc<State>,
-    /// As of the last files that were begun.
+    /// As of the last files that were begun: up to where the partitions are archived that this shard
+    /// has read.
     positions: Positions,
+    /// The same of all partitions, as of the start.
+    archived: Positions,
+    /// The rows of lookup topics; those of other shards' partitions as of the start.
     rows: HeldRows,
     rows_changed: bool,
     /// Where partitions begin that no manifest knows yet.
@@ -203,7 +213,6 @@ struct Writer {
     pending: BTreeMap<Epoch, Vec<Fed>>,
     /// Files that could not be written yet.
     draft: Option<Draft>,
-    ready: usize,
     last: Instant,
 }
 
@@ -219,10 +228,10 @@ impl Writer {
         let mut over = false;
         while !over {
             // Read before what has been handed over is taken in: all of those epochs is among it.
-            let mut published = self.state.published.load(Acquire);
+            let mut published = self.published();
             over = self.take(receiver);
             if over {
-                published = self.state.published.load(Acquire);
+                published = self.published();
             }
             if let Err(error) = self.write_if_due(published, over) {
                 if !error.may_pass() {
@@ -236,6 +245,13 @@ impl Writer {
         }
     }
 
+    /// Up to where all is published and was handed over; none before all was that was read before this
+    /// start.
+    fn published(&self) -> Option<Epoch> {
+        let is_ready = self.state.ready.load(Acquire) >= self.plan.workers;
+        is_ready.then(|| self.state.published.load(Acquire))
+    }
+
     /// Waits a moment for messages and takes all there are. True once the run is over.
     fn take(&mut self, receiver: &Receiver<Message>) -> bool {
         let mut message = receiver.recv_timeout(TICK);
@@ -243,13 +259,12 @@ impl Writer {
             match message {
                 Ok(Message::Fed(fed)) => {
                     for Range { place, from, .. } in &fed.ranges {
-                        if !self.positions.contains_key(place) {
+                        if !self.positions.contains_key(place) && !self.archived.contains_key(place) {
                             self.fresh.entry(place.clone()).or_insert(*from);
                         }
                     }
                     self.pending.entry(fed.epoch).or_default().push(*fed);
                 }
-                Ok(Message::Ready) => self.ready += 1,
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
             }
@@ -257,11 +272,12 @@ impl Writer {
         }
     }
 
-    fn write_if_due(&mut self, published: Epoch, over: bool) -> Result<(), ArchiveError> {
+    fn write_if_due(&mut self, published: Option<Epoch>, over: bool) -> Result<(), ArchiveError> {
         self.anchor()?;
+        let Some(published) = published else { return Ok(()) };
         let full = self.state.waiting.load(Relaxed) >= self.plan.pending_bytes_max;
         let tidying = over || self.last.elapsed() >= self.plan.interval;
-        if self.ready < self.plan.workers || !(tidying || full && self.draft.is_none()) {
+        if !(tidying || full && self.draft.is_none()) {
             return Ok(());
         }
         if self.draft.is_none() {
@@ -295,6 +311,8 @@ impl Writer {
         let mut positions = self.positions.clone();
         positions.extend(self.fresh.iter().map(|(place, from)| (place.clone(), *from)));
         next.set_positions(&positions);
+        // Twice, as either of the last two manifests may be damaged.
+        self.keeper.commit(next.clone())?;
         self.keeper.commit(next)?;
         self.positions = positions;
         let fresh = std::mem::take(&mut self.fresh);
@@ -333,7 +351,12 @@ impl Writer {
         for Fed { ranges, rows: read, changes, .. } in fed.into_values().flatten() {
             draft.bytes += read.bytes();
             rows.append(read);
-            self.positions.extend(ranges.into_iter().map(|range| (range.place, range.to)));
+            for Range { place, to, .. } in ranges {
+                // Of one that another shard has read before, the rows are this one's from now on.
+                let is_new = !self.positions.contains_key(&place);
+                self.rows_changed |= is_new && self.rows.keys().any(|(held, _)| *held == place);
+                self.positions.insert(place, to);
+            }
             self.rows_changed |= !changes.is_empty();
             changes.into_iter().for_each(|change| hold(&mut self.rows, change));
         }
@@ -361,9 +384,11 @@ impl Writer {
             draft.objects.push((name, file.bytes));
         }
         if std::mem::take(&mut self.rows_changed) {
-            let (name, bytes, listed) = self.keeper.lookups(&self.rows);
-            draft.objects.push((name, bytes));
-            draft.manifest.lookups = Some(listed);
+            let lookups = self.keeper.lookups(&self.rows, &self.positions);
+            draft.manifest.lookups = lookups.map(|(name, bytes, listed)| {
+                draft.objects.push((name, bytes));
+                listed
+            });
         }
         draft.manifest.epoch = epoch;
         draft.manifest.set_positions(&self.positions);

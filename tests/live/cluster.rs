@@ -14,29 +14,34 @@ use advertisex::sinks::clickhouse::ClickHouse;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::archive::{archive_every, certify};
 use crate::crash::{self, End, setting, traffic, watch};
 use crate::golden::{check, golden, stage};
 use crate::server;
 use crate::stage::{Job, Stage, kafka};
 
 /// How soon a process notices that another has gone.
-const SOON: Duration = Duration::from_secs(15);
+pub const SOON: Duration = Duration::from_secs(15);
 
 #[test]
 fn the_golden_day_is_exact_on_2x2_and_on_3x1_processes_and_workers() {
     for (processes, workers) in [(2, 2), (3, 1)] {
         let Some((_kafka, mut stage)) = stage() else { return };
         stage.disturb(&mut StdRng::seed_from_u64(7), 0.05);
+        archive_every(&mut stage, 100);
         stage.produce_campaigns(&golden("campaigns.csv"));
         stage.produce(1, Duration::ZERO);
         stage.run_cluster_until_idle(processes, workers);
         check(&stage);
+        certify(&stage);
     }
 }
 
 #[test]
 fn a_run_goes_on_with_other_processes_when_kafka_has_forgotten() {
-    let Some((_kafka, stage)) = stage() else { return };
+    let Some((_kafka, mut stage)) = stage() else { return };
+    // At times the end of the run is what writes the archive.
+    archive_every(&mut stage, 2_000);
     stage.produce_campaigns(&golden("campaigns.csv"));
     for (piece, (processes, workers)) in [(2, 1), (3, 1), (1, 2), (2, 2)].into_iter().enumerate() {
         stage.produce_piece(piece, 4, Duration::ZERO);
@@ -44,8 +49,10 @@ fn a_run_goes_on_with_other_processes_when_kafka_has_forgotten() {
         stage.delete_everything();
     }
     check(&stage);
+    certify(&stage);
     stage.run_cluster_until_idle(1, 1);
     check(&stage);
+    certify(&stage);
 }
 
 /// Waits until something is published.
@@ -125,7 +132,7 @@ fn a_process_that_dies_takes_the_others_with_it_and_they_say_why() {
 }
 
 /// Sends a signal.
-fn signal(job: &Job, signal: &str) {
+pub fn signal(job: &Job, signal: &str) {
     let done = Command::new("kill").args([signal, &job.pid().to_string()]).status();
     assert!(done.expect("kill is there").success());
 }
@@ -176,6 +183,7 @@ fn whichever_process_is_killed_nothing_is_lost_and_nothing_counted_twice() {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut stage = Stage::set(&kafka, server::config(clickhouse), &feeds);
     stage.disturb(&mut dice, 0.0);
+    archive_every(&mut stage, 500);
     stage.produce_campaigns(&feeds.join("campaigns.csv"));
 
     let (stage, over, began) = (&stage, AtomicBool::new(false), Instant::now());
@@ -199,6 +207,7 @@ fn whichever_process_is_killed_nothing_is_lost_and_nothing_counted_twice() {
         watching.join().expect("what was read was right")
     });
     crash::check(stage, &tables);
+    certify(stage);
     assert!(reads > 0, "the views were read");
     let bids = stage.produced.bids.load(Ordering::SeqCst);
     services::tell(&format!(

@@ -115,7 +115,13 @@ impl Stage {
 
     /// Runs a cluster until all that was produced is published.
     pub fn run_cluster_until_idle(&self, processes: usize, workers: usize) {
-        for mut job in self.start_cluster(processes, workers, &["--until-idle-ms", "1500"]) {
+        self.run_cluster_until_idle_with(processes, workers, &[]);
+    }
+
+    /// The same with more arguments.
+    pub fn run_cluster_until_idle_with(&self, processes: usize, workers: usize, more: &[&str]) {
+        let more = [&["--until-idle-ms", "1500"], more].concat();
+        for mut job in self.start_cluster(processes, workers, &more) {
             let status = job.ended(Duration::from_secs(180));
             assert!(status.success(), "{status}: {:#?}", self.logs(processes));
         }

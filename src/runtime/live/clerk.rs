@@ -29,6 +29,7 @@ pub struct Clerk {
     unread: VecDeque<Letter>,
     handed: Epoch,
     inserted: Epoch,
+    anchored: Epoch,
     told_to_stop: bool,
     draining: bool,
     looked: Instant,
@@ -44,6 +45,7 @@ impl Clerk {
             unread: VecDeque::new(),
             handed: 0,
             inserted: 0,
+            anchored: 0,
             told_to_stop: false,
             draining: false,
             looked: Instant::now(),
@@ -110,7 +112,7 @@ impl Clerk {
             }
         }
         let orders = match &mut self.coordinator {
-            Some(coordinator) => coordinator.go_on(complete, shared)?,
+            Some(coordinator) => coordinator.go_on(complete, &shared.checkpointer)?,
             None => Vec::new(),
         };
         for order in orders {
@@ -138,6 +140,12 @@ impl Clerk {
             self.inserted = inserted;
             process.telemetry.published(inserted);
             reports.push(Report::Inserted(inserted));
+        }
+        // Asked after, as the archive has heard of everything that is inserted, but maybe not of more.
+        let anchored = shared.archiver.as_ref().map_or(Epoch::MAX, Archiver::anchored).min(self.inserted);
+        if anchored > self.anchored {
+            self.anchored = anchored;
+            reports.push(Report::Anchored(anchored));
         }
         if self.coordinator.is_none() {
             reports.extend(shared.checkpointer.errands().into_iter().map(Report::Errand));
@@ -188,6 +196,7 @@ impl Clerk {
             Order::Open(_) => {}
             Order::Tick(opened) => shared.binder.go_on_to(opened),
             Order::Emit(wanted) => shared.hub.want(wanted),
+            Order::Published(epoch) => shared.archiver.iter().for_each(|archiver| archiver.published(epoch)),
             Order::Errand(errand) => shared.checkpointer.bring(errand),
             Order::Drain => {
                 self.draining = true;

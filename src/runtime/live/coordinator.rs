@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   closed by all ─▶ bound: on disk ─▶ complete ─▶ emitted ─▶ inserted by all ─▶ frontier noted
-//!                                                                                   └─▶ checkpoint
+//!                                      archives, by each process its own ◀──────────┤
+//!                                      checkpoint, as far as all are anchored ◀─────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,10 +15,10 @@ use dataflows::model::lookups::Lookups;
 use dataflows::model::time::Epoch;
 use dataflows::rules::horizon::{Decider, Terms};
 
+use super::LiveError;
 use super::boundaries::Boundaries;
 use super::hub::Wanted;
 use super::wire::{Closed, Opened, Opening, Order, Report};
-use super::{LiveError, Shared};
 use crate::bindings::{Binding, Bindings, Range, TopicPartition};
 use crate::checkpoint::{Checkpointer, Fence};
 use crate::sinks::clickhouse::{Epochs, FrontierWriter};
@@ -91,6 +92,8 @@ struct Standing {
     drained: bool,
     handed: Epoch,
     inserted: Epoch,
+    /// How far a checkpoint may go for its archive's sake.
+    anchored: Epoch,
 }
 
 /// The first epoch of a start, behind all that were bound or published.
@@ -116,7 +119,8 @@ impl Coordinator {
         later.for_each(|binding| boundaries.note(binding.epoch, binding.horizon));
         let horizon = opening.opened().horizon;
         let Opening { history, published, first, .. } = opening;
-        let standing = Standing { closed: 0, drained: false, handed: *published, inserted: *published };
+        let (handed, inserted) = (*published, *published);
+        let standing = Standing { closed: 0, drained: false, handed, inserted, anchored: 0 };
         let now = Instant::now();
         Self {
             pace,
@@ -130,7 +134,7 @@ impl Coordinator {
             emitted: *published,
             whole: opening.claim.epoch,
             noting: *published,
-            noted: *published,
+            noted: 0,
             first: *first,
             epoch: *first,
             decider: Decider::new(pace.terms, horizon),
@@ -163,6 +167,7 @@ impl Coordinator {
             Report::Closed(closed) => self.close(process, closed),
             Report::Handed(epoch) => standing.handed = epoch,
             Report::Inserted(epoch) => standing.inserted = epoch,
+            Report::Anchored(epoch) => standing.anchored = epoch,
             Report::Errand(errand) => checkpointer.bring(errand),
             Report::Stop => _ = self.draining.get_or_insert_with(Instant::now),
             Report::Failed(reason) => return Err(LiveError::Elsewhere { process, reason }),
@@ -215,8 +220,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The frontier or the log can't be written.
-    pub fn go_on(&mut self, complete: Epoch, shared: &Shared) -> Result<Vec<Order>, LiveError> {
-        let checkpointer = &shared.checkpointer;
+    pub fn go_on(&mut self, complete: Epoch, checkpointer: &Checkpointer) -> Result<Vec<Order>, LiveError> {
         let mut orders: Vec<Order> = checkpointer.errands().into_iter().map(Order::Errand).collect();
         if self.over {
             return Ok(orders);
@@ -224,7 +228,9 @@ impl Coordinator {
         orders.extend(self.tick());
         self.bind()?;
         orders.extend(self.emit(complete));
-        let kept = self.note_frontier(shared);
+        orders.extend(self.note_frontier());
+        let kept = self.kept();
+        checkpointer.published(kept);
         self.sweep(checkpointer)?;
         orders.extend(self.end_if_idle());
         orders.extend(self.drain(checkpointer, kept));
@@ -266,15 +272,20 @@ impl Coordinator {
         Some(Order::Emit(Wanted { epochs: Epochs { first, last }, freeze: horizon.freeze }))
     }
 
-    /// Returns up to where a checkpoint may go.
-    fn note_frontier(&mut self, shared: &Shared) -> Epoch {
+    /// Notes what all have inserted, and tells all what is noted by now.
+    fn note_frontier(&mut self) -> Option<Order> {
         let inserted = self.processes.iter().map(|standing| standing.inserted).min().unwrap_or_default();
         if inserted > self.noting {
             let first = std::mem::replace(&mut self.noting, inserted) + 1;
             self.frontier.note(Epochs { first, last: inserted });
         }
-        self.noted = self.frontier.noted();
-        shared.note_published(self.noted)
+        let before = std::mem::replace(&mut self.noted, self.frontier.noted());
+        (self.noted > before).then_some(Order::Published(self.noted))
+    }
+
+    /// Up to where a checkpoint may go.
+    fn kept(&self) -> Epoch {
+        self.processes.iter().map(|standing| standing.anchored).fold(self.noted, Epoch::min)
     }
 
     fn sweep(&mut self, checkpointer: &Checkpointer) -> Result<(), LiveError> {
@@ -320,14 +331,14 @@ impl Coordinator {
             return Some(self.end());
         }
         let drained = self.unbound.is_empty() && self.processes.iter().all(|standing| standing.drained);
-        // Nothing is noted behind what archive and checkpoint were told of.
-        let settled = self.noting == self.noted && self.noted >= self.last;
+        // Nothing is noted behind what archives and checkpoint were told of.
+        let settled = self.noting == self.noted && self.noted >= self.last && kept == self.noted;
         if drained && settled && checkpointer.has_saved(kept) {
             return Some(self.end());
         }
         if since.elapsed() >= DRAIN {
             tracing::warn!(
-                "what was read could not be published within {} s; the next start will",
+                "what was read could not be published and kept within {} s; the next start will",
                 DRAIN.as_secs()
             );
             return Some(self.end());

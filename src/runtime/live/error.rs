@@ -113,12 +113,6 @@ pub enum LiveError {
         /// The frontier in ClickHouse.
         published: Epoch,
     },
-    /// An archive, and several processes.
-    #[error(
-        "archive.directory is set, but a run on several processes keeps no archive as yet; leave it out, or \
-         run in one process"
-    )]
-    ArchiveAlone,
     /// ClickHouse is behind the checkpoint.
     #[error(
         "the checkpoint in {place} goes up to epoch {checkpoint} of job {job:?}, but ClickHouse holds only \

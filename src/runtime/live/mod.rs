@@ -29,12 +29,11 @@ mod wire;
 mod worker;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use dataflows::model::time::Epoch;
 use timely::worker::Worker;
 
 use self::binder::Binder;
@@ -101,27 +100,12 @@ struct Shared {
     store: Arc<Store>,
     recovery: Recovery,
     checkpointer: Checkpointer,
+    /// Of what is read in this process.
     archiver: Option<Archiver>,
     /// Held for as long as the archive is written to.
     _archive_lock: Option<std::fs::File>,
-    /// In the first process: up to where ClickHouse is known to hold everything.
-    noted: AtomicU64,
     binder: Binder,
     hub: Hub,
-}
-
-impl Shared {
-    /// Tells archive and checkpoints what is published; returns what may be in a checkpoint by now.
-    fn note_published(&self, epoch: Epoch) -> Epoch {
-        self.noted.fetch_max(epoch, Relaxed);
-        let mut kept = epoch;
-        if let Some(archiver) = &self.archiver {
-            archiver.published(epoch);
-            kept = kept.min(archiver.anchored());
-        }
-        self.checkpointer.published(kept);
-        kept
-    }
 }
 
 impl Process {
@@ -201,10 +185,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     }
     if let Some(shared) = process.shared.get() {
         shared.hub.publisher().stop();
-        if let Some(archiver) = &shared.archiver {
-            archiver.stop();
-            shared.note_published(shared.noted.load(Relaxed));
-        }
+        shared.archiver.iter().for_each(Archiver::stop);
         shared.checkpointer.stop();
     }
     process.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dataflows::model::time::Epoch;
@@ -111,7 +110,8 @@ pub fn open(process: &Process, mut head: Head) -> Result<(Opening, Shared, Coord
     Ok((opening, shared, coordinator))
 }
 
-/// Takes the archive over, if there is to be one.
+/// Takes the archive over, if there is to be one: as the first process all of it, else what is this
+/// one's.
 fn archive(
     config: &Config,
     options: &Options,
@@ -120,12 +120,11 @@ fn archive(
     names: &SharedNames,
 ) -> Result<(Option<File>, Option<Archiver>), LiveError> {
     let Some((store, cold)) = archives::places(&config.archive, &config.s3)? else { return Ok((None, None)) };
-    if !options.cluster.is_alone() {
-        return Err(LiveError::ArchiveAlone);
-    }
     let lock = archives::lock(&config.archive, false)?;
-    let found = Archive::find(&store, &options.job, run, Shard::ONLY, checkpoint)?;
-    let plan = archives::plan(&config.archive, options.cluster.workers());
+    let cluster = &options.cluster;
+    let shard = Shard { number: cluster.process() as u32, of: cluster.processes() as u32 };
+    let found = Archive::find(&store, &options.job, run, shard, checkpoint)?;
+    let plan = archives::plan(&config.archive, cluster.workers());
     Ok((lock, Some(Archiver::start(store, cold, found, run, Arc::clone(names), plan)?)))
 }
 
@@ -250,7 +249,11 @@ pub fn join(process: &Process, opening: Opening) -> Result<Shared, LiveError> {
     let (plan, number) = (plan(config, options), options.cluster.process());
     let checkpointer =
         Checkpointer::join(Arc::clone(&store), &opening.claim, number, Arc::clone(&names), plan)?;
-    build(process, opening, clickhouse, (store, names, checkpointer))
+    let (run, checkpoint) = (opening.claim.run.clone(), opening.claim.epoch);
+    let archive = archive(config, options, &run, checkpoint, &names)?;
+    let mut shared = build(process, opening, clickhouse, (store, names, checkpointer))?;
+    (shared._archive_lock, shared.archiver) = archive;
+    Ok(shared)
 }
 
 fn build(
@@ -273,7 +276,6 @@ fn build(
         checkpointer,
         archiver: None,
         _archive_lock: None,
-        noted: AtomicU64::new(opening.published),
         positions: opening.positions.iter().cloned().collect(),
         binder: Binder::new(opening.opened(), cluster.workers()),
         hub: Hub::new(publisher, rejects, opening.published, cluster.workers()),

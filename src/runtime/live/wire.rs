@@ -37,6 +37,9 @@ pub enum Report {
     Handed(Epoch),
     /// All changes up to this epoch are in ClickHouse.
     Inserted(Epoch),
+    /// Of all partitions read here up to this epoch the archive knows where it begins; a checkpoint may
+    /// go as far.
+    Anchored(Epoch),
     /// From the writer of checkpoints to the keeper.
     Errand(Errand),
     /// Someone has asked for the end.
@@ -78,6 +81,8 @@ pub enum Order {
     Tick(Opened),
     /// Publish these epochs: they are bound.
     Emit(Wanted),
+    /// All up to this epoch is published, by all processes, and may be archived.
+    Published(Epoch),
     /// From the keeper to the writers of checkpoints.
     Errand(Errand),
     /// Read no more, and finish what was read.
