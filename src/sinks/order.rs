@@ -4,7 +4,6 @@
 //! themselves, and a row is then ordered by one number of as many bits as are needed.
 
 use dataflows::model::ids::Name;
-use dataflows::operators::leads::{digits, sort_by_digits};
 
 use super::texts::Texts;
 use crate::names::NameMap;
@@ -58,8 +57,7 @@ pub fn in_order<'a, R, const N: usize>(
             (lead << behind | u128::from(place.behind)) << POSITION_BITS | position
         })
         .collect();
-    let unused = u128::BITS - POSITION_BITS - all;
-    sort_by_digits(&mut entries, |entry| digits(*entry, unused), u128::cmp);
+    entries.sort_unstable();
     entries.into_iter().map(|entry| rows[entry as u32 as usize]).collect()
 }
 

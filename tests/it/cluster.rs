@@ -238,7 +238,7 @@ fn bad_flags_are_usage_errors_that_say_what_is_expected() {
     }
     for (command, expected) in [
         (&["demo"][..], "run or replay is expected after --"),
-        (&["replay"], "--input <DIR>"),
+        (&["replay"], "--input <DIR"),
         (&["run", "--config", "c.toml", "--process", "1"], "cannot be used multiple times"),
     ] {
         let ended = advertisex().args(["cluster", "--"]).args(command).output().expect("starts");

@@ -32,7 +32,7 @@ pub(super) fn sorted_positions(
 /// Sorts entries by `compare`, before which come the digits: a number of [`DIGITS_BITS`] bits that
 /// never falls where entries rise. They are dealt out by its halves, the lower one first, and only
 /// what has the number in common is compared.
-pub fn sort_by_digits<T: Copy>(
+fn sort_by_digits<T: Copy>(
     entries: &mut Vec<T>,
     digits: impl Fn(&T) -> u32,
     compare: impl Fn(&T, &T) -> Ordering,
@@ -64,7 +64,7 @@ pub fn sort_by_digits<T: Copy>(
 }
 
 /// The digits of a lead, of which `shared` bits are the same in all entries.
-pub fn digits(lead: u128, shared: u32) -> u32 {
+fn digits(lead: u128, shared: u32) -> u32 {
     ((lead << shared.min(127)) >> (128 - DIGITS_BITS)) as u32
 }
 

@@ -7,7 +7,7 @@ mod columns;
 pub mod cursor;
 pub(crate) mod groups;
 pub mod lanes;
-pub mod leads;
+mod leads;
 mod merge;
 pub mod packed;
 pub mod regroup;

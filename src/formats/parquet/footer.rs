@@ -1,9 +1,13 @@
 //! The footer of a file, checked before it is followed. The library follows it as it is, and panics
 //! at a place before the first byte.
 
+use std::ops::Range;
+
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::ChunkReader;
+
+use super::Kind;
 
 /// Reads the footer of a file.
 ///
@@ -14,6 +18,14 @@ pub fn footer(file: &impl ChunkReader) -> Result<ArrowReaderMetadata, String> {
     let found = ArrowReaderMetadata::load(file, options).map_err(|error| error.to_string());
     let found = found.and_then(|found| check(found.metadata(), file.len()).map(|()| found));
     found.map_err(|what| format!("the Parquet footer can't be read: {what}"))
+}
+
+/// Where the columns of a row group lie that a reader of a kind reads.
+pub fn chunks(footer: &ArrowReaderMetadata, group: usize, kind: Kind) -> Vec<Range<u64>> {
+    let is_read = |name: String| kind.columns().iter().any(|(read, _)| *read == name);
+    let columns = footer.metadata().row_group(group).columns().iter();
+    let read = columns.filter(|column| is_read(column.column_path().string()));
+    read.map(|column| column.byte_range()).map(|(start, bytes)| start..start + bytes).collect()
 }
 
 /// All columns lie within the file, and its rows can be counted.

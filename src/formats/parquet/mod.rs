@@ -8,7 +8,6 @@ mod deltas;
 mod footer;
 mod pages;
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::reader::ChunkReader;
 
 use self::columns::{Cache, Checked, Columns, Need};
-pub use self::footer::footer;
+pub use self::footer::{chunks, footer};
 use super::fields::rank;
 use super::reject::{Origin, Position, Reject, payload};
 use super::{Batch, DecodeError};
@@ -371,14 +370,6 @@ fn expected(column: &str) -> (&'static str, fn(&DataType) -> bool) {
         "viewable" => ("booleans", |kind| *kind == DataType::Boolean),
         _ => ("text", |kind| *kind == DataType::Utf8),
     }
-}
-
-/// Where the columns of a row group lie that a reader of a kind reads.
-pub fn chunks(footer: &ArrowReaderMetadata, group: usize, kind: Kind) -> Vec<Range<u64>> {
-    let is_read = |name: String| kind.columns().iter().any(|(read, _)| *read == name);
-    let columns = footer.metadata().row_group(group).columns().iter();
-    let read = columns.filter(|column| is_read(column.column_path().string()));
-    read.map(|column| column.byte_range()).map(|(start, bytes)| start..start + bytes).collect()
 }
 
 fn open(
