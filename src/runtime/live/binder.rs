@@ -40,6 +40,7 @@ struct State {
     horizons: Vec<Opened>,
     seen: BTreeMap<TopicPartition, Seen>,
     rules: Vec<(LookupRow, isize)>,
+    held_back: bool,
 }
 
 /// What a worker tells when it closes an epoch.
@@ -53,6 +54,8 @@ pub struct Closing {
     pub rules: Vec<(LookupRow, isize)>,
     /// It will read nothing into any other epoch.
     pub drained: bool,
+    /// It would have read more, had there been room.
+    pub held_back: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +76,7 @@ impl Binder {
             horizons: vec![first],
             seen: BTreeMap::new(),
             rules: Vec::new(),
+            held_back: false,
         };
         Self { current: AtomicU64::new(first.epoch), state: Mutex::new(state) }
     }
@@ -95,7 +99,7 @@ impl Binder {
     /// One in which a horizon takes effect is not passed over: what expires in it does so on all
     /// workers alike.
     pub fn close(&self, worker: usize, epoch: Epoch, closing: Closing) -> Opened {
-        let Closing { ranges, seen, rules, drained } = closing;
+        let Closing { ranges, seen, rules, drained, held_back } = closing;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current().max(epoch + 1);
         let change = state.horizons.iter().find(|change| change.epoch > epoch).map(|change| change.epoch);
@@ -105,6 +109,7 @@ impl Binder {
         }
         state.seen.extend(seen);
         state.rules.extend(rules);
+        state.held_back |= held_back;
         state.workers[worker] = Progress { epoch: next, drained };
         Opened { epoch: next, horizon: state.horizon(next) }
     }
@@ -125,8 +130,9 @@ impl Binder {
             state.horizons.remove(0);
         }
         let (seen, rules) = (std::mem::take(&mut state.seen), std::mem::take(&mut state.rules));
+        let (seen, held_back) = (seen.into_iter().collect(), std::mem::take(&mut state.held_back));
         state.told = Closed { before, drained, ..Closed::default() };
-        Some(Closed { before, bindings, seen: seen.into_iter().collect(), rules, drained })
+        Some(Closed { before, bindings, seen, rules, drained, held_back })
     }
 }
 
@@ -198,6 +204,16 @@ mod tests {
             .collect();
         let expected = [(100, 1), (200, 1), (300, 2)];
         assert_eq!(horizons, expected.map(|(epoch, hours)| (epoch, opened(epoch, hours).horizon)));
+    }
+
+    #[test]
+    fn who_was_held_back_is_told_of_once() {
+        let binder = Binder::new(opened(1, 0), 2);
+        binder.close(0, 1, Closing { held_back: true, ..Closing::default() });
+        binder.close(1, 1, Closing::default());
+        assert!(binder.closed().is_some_and(|closed| closed.held_back));
+        [0, 1].into_iter().for_each(|worker| _ = close(&binder, worker, 2, false));
+        assert!(binder.closed().is_some_and(|closed| !closed.held_back));
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Coordinator {
 
     /// Takes in what a process has closed.
     fn close(&mut self, process: usize, closed: Closed) {
-        let Closed { before, bindings, seen, rules, drained } = closed;
+        let Closed { before, bindings, seen, rules, drained, held_back } = closed;
         seen.into_iter().for_each(|(place, seen)| self.decider.observe(place, seen));
         if !rules.is_empty() {
             rules.into_iter().for_each(|(row, diff)| self.rules.update(row, diff));
@@ -185,10 +185,11 @@ impl Coordinator {
         }
         let standing = &mut self.processes[process];
         (standing.closed, standing.drained) = (before, drained);
+        let has_read = |binding: &Binding| binding.ranges.iter().any(|range| range.from < range.to);
+        if held_back || bindings.iter().any(has_read) {
+            (self.arrived, self.quiet) = (Some(Instant::now()), None);
+        }
         for Binding { epoch, ranges, .. } in bindings {
-            if ranges.iter().any(|range| range.from < range.to) {
-                (self.arrived, self.quiet) = (Some(Instant::now()), None);
-            }
             self.unbound.entry(epoch).or_default().extend(ranges);
         }
     }

@@ -61,6 +61,8 @@ pub struct Closed {
     pub rules: Vec<(LookupRow, isize)>,
     /// Nothing will be read any more.
     pub drained: bool,
+    /// There was no room for more: that nothing was read does not mean that nothing is there.
+    pub held_back: bool,
 }
 
 /// An epoch to read into.

@@ -71,6 +71,8 @@ pub(super) struct LiveWorker<'a> {
     brought: Epoch,
     /// Nothing is read any more.
     drained: bool,
+    /// There was no room for more in the present epoch.
+    held_back: bool,
 }
 
 impl<'a> LiveWorker<'a> {
@@ -117,6 +119,7 @@ impl<'a> LiveWorker<'a> {
             dimensions: Vec::new(),
             brought: shared.opening.published,
             drained: false,
+            held_back: false,
         })
     }
 
@@ -327,6 +330,7 @@ impl<'a> LiveWorker<'a> {
         let Shared { hub, checkpointer, .. } = self.shared;
         self.drained = self.process.is_draining();
         let full = !hub.has_room() || !checkpointer.has_room() || !self.archiving.has_room();
+        self.held_back |= full;
         if self.drained || full || unfinished.len() > EPOCHS_AHEAD {
             return Ok(false);
         }
@@ -373,7 +377,8 @@ impl<'a> LiveWorker<'a> {
             }
             self.gauges.closed(epoch);
             let (rules, drained) = (std::mem::take(&mut self.rules), self.drained);
-            let closing = Closing { ranges, seen, rules, drained };
+            let held_back = std::mem::take(&mut self.held_back);
+            let closing = Closing { ranges, seen, rules, drained, held_back };
             let next = self.shared.binder.close(self.index, epoch, closing);
             self.begin(next);
             self.unfinished.push(epoch);
