@@ -90,20 +90,14 @@ fn free_ports(count: usize) -> Outcome<Vec<u16>> {
     Ok(held.iter().map(|port| Ok(port.local_addr()?.port())).collect::<Result<Vec<_>, std::io::Error>>()?)
 }
 
-fn configuration(
-    kafka: &services::Kafka,
-    clickhouse: &services::ClickHouse,
-    archive: bool,
-    port: u16,
-) -> String {
-    let archive = if archive { "[archive]\ndirectory = \"archive\"\n" } else { "" };
+fn configuration(kafka: &services::Kafka, clickhouse: &services::ClickHouse, port: u16) -> String {
     format!(
         "[kafka]\nbootstrap_servers = {:?}\n[kafka.impressions]\ntopic = \"impressions\"\n\
          [kafka.events]\ntopic = \"events\"\n[kafka.bid_requests]\ntopic = \"bid_requests\"\n\
          [kafka.campaigns]\ntopic = \"campaigns\"\n\
          [kafka.attribution_rules]\ntopic = \"attribution_rules\"\n[kafka.traffic]\ntopic = \"traffic\"\n\
          [clickhouse]\nurl = {:?}\nuser = {:?}\npassword = {:?}\ndatabase = \"soak\"\n\
-         [checkpoint]\ndirectory = \"checkpoint\"\n{archive}[metrics]\nlisten = \"127.0.0.1:{port}\"\n\
+         [checkpoint]\ndirectory = \"checkpoint\"\n[archive]\ndirectory = \"archive\"\n[metrics]\nlisten = \"127.0.0.1:{port}\"\n\
          [time]\nallowed_disorder_ms = 3600000\ncorrection_horizon_hours = 6\nbid_lifetime_hours = 1\n",
         kafka.bootstrap(),
         clickhouse.url(),
@@ -246,9 +240,8 @@ fn main() -> Outcome<()> {
     // The processes of one machine show themselves at ports that follow each other.
     let first = ports[0];
     let shown: Vec<u16> = (0..*processes as u16).map(|process| first + process).collect();
-    let is_archived = *processes == 1;
     let file = site.path().join("soak.toml");
-    fs::write(&file, configuration(&kafka, &clickhouse, is_archived, first))?;
+    fs::write(&file, configuration(&kafka, &clickhouse, first))?;
     let hosts: String = hosts.iter().map(|port| format!("127.0.0.1:{port}\n")).collect();
     fs::write(site.path().join("hosts"), hosts)?;
     let config = Config::load(Some(&file))?;
@@ -316,20 +309,16 @@ fn main() -> Outcome<()> {
     }
     let took = samples.last().map_or(0.0, |last| last.seconds);
 
-    let mut checked = String::new();
-    let mut differs = None;
-    if is_archived {
-        let mut verify = Command::new(env!("CARGO_BIN_EXE_advertisex"));
-        verify.args(["verify", "--archive", "archive", "--lookups", ".", "--config", "soak.toml"]);
-        let done = verify.current_dir(site.path()).output()?;
-        stderr().write_all(&done.stderr)?;
-        checked = format!(
-            "`advertisex verify` against the archive at the end ({}):\n\n```\n{}```\n",
-            done.status,
-            String::from_utf8_lossy(&done.stdout)
-        );
-        differs = (!done.status.success()).then(|| site.keep());
-    }
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_advertisex"));
+    verify.args(["verify", "--archive", "archive", "--lookups", ".", "--config", "soak.toml"]);
+    let done = verify.current_dir(site.path()).output()?;
+    stderr().write_all(&done.stderr)?;
+    let checked = format!(
+        "`advertisex verify` against the archive at the end ({}):\n\n```\n{}```\n",
+        done.status,
+        String::from_utf8_lossy(&done.stdout)
+    );
+    let differs = (!done.status.success()).then(|| site.keep());
 
     fs::create_dir_all(out)?;
     let mut csv = String::from(
