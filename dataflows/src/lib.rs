@@ -11,3 +11,4 @@ pub mod operators;
 pub mod rules;
 pub mod size;
 pub mod snapshot;
+pub mod sorting;

@@ -4,6 +4,7 @@
 //! themselves, and a row is then ordered by one number of as many bits as are needed.
 
 use dataflows::model::ids::Name;
+use dataflows::sorting::sort;
 
 use super::texts::Texts;
 use crate::names::NameMap;
@@ -57,7 +58,7 @@ pub fn in_order<'a, R, const N: usize>(
             (lead << behind | u128::from(place.behind)) << POSITION_BITS | position
         })
         .collect();
-    entries.sort_unstable();
+    sort(&mut entries, u128::BITS - POSITION_BITS - all);
     entries.into_iter().map(|entry| rows[entry as u32 as usize]).collect()
 }
 
