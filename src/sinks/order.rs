@@ -145,6 +145,6 @@ mod tests {
         let rows: Vec<Place<3>> = (0..40_000).map(|n| place(n % 2 * u32::MAX, n)).collect();
         let found = in_order(rows.iter().collect(), &texts, |place| *place);
         let key = |place: &&Place<3>| (place.window, texts.rank(place.names[0]));
-        assert!(found.len() == rows.len() && found.is_sorted_by_key(|place| key(place)));
+        assert!(found.len() == rows.len() && found.is_sorted_by_key(key));
     }
 }
