@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use advertisex::generate::{Format, IdStyle, Plan, write};
 use advertisex::runtime::cluster::hosts::Hosts;
 use tempfile::TempDir;
 
@@ -107,6 +108,32 @@ fn the_golden_day_is_exact_on_any_number_of_processes_and_workers() {
     }
     for (at, digest) in digests.iter().enumerate() {
         assert_eq!(*digest, digests[0], "run {at}");
+    }
+}
+
+#[test]
+fn random_traffic_gives_the_same_digests_on_any_number_of_processes_and_workers() {
+    let root = TempDir::new().expect("temporary directory");
+    let seed = u64::from(rand::random::<u32>());
+    // Ids that keys don't hold, so that their texts travel, too.
+    let (auctions, floods, users, id_style) = (2_000, 40, 300, IdStyle::Uuid);
+    let plan = Plan { auctions, seed, floods, users, id_style, conflict_rate: 0.05, ..Plan::DEFAULT };
+    for (format, feeds) in [(Format::Raw, "raw"), (Format::Parquet, "parquet")] {
+        let feeds = root.path().join(feeds);
+        write(&plan, format, &feeds, false, &mut |_| ()).expect("generated");
+        let mut digests = Vec::new();
+        for (processes, workers, epoch_events) in [(1, 1, 0), (1, 3, 900), (2, 2, 500), (3, 1, 0)] {
+            let output = feeds.with_extension(format!("{processes}x{workers}"));
+            let text = |path: &Path| path.display().to_string();
+            let (input, output_text, epoch_events) = (text(&feeds), text(&output), epoch_events.to_string());
+            let command = ["replay", "--input", &input, "--lookups", &input, "--output", &output_text];
+            let command = [&command[..], &["--epoch-events", &epoch_events]].concat();
+            let done = run(processes, workers, &command.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert!(done.status.success(), "{processes}x{workers}, seed {seed}: {}", said(&done));
+            let report = report(&output);
+            digests.push((report["tables"].clone(), report["feeds"].clone()));
+        }
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "seed {seed}: {digests:#?}");
     }
 }
 
