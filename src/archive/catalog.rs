@@ -53,7 +53,7 @@ impl Catalog {
             return Err(ArchiveError::OtherJob { place, found, job });
         }
         let mut files: Vec<Entry> = found.iter().flat_map(|manifest| manifest.files.clone()).collect();
-        files.sort_by(|a, b| (a.hour, a.kind, &a.name).cmp(&(b.hour, b.kind, &b.name)));
+        state::sort(&mut files);
         let cold = found.iter().find_map(|manifest| Some((manifest, manifest.cold.as_ref()?)));
         let cold = cold.map(|(manifest, cold)| colder(place, manifest, cold, s3)).transpose()?;
         Ok(Some(Self {

@@ -64,7 +64,7 @@ impl Keeper {
     /// See [`ArchiveError`].
     pub fn commit(&mut self, mut next: Manifest) -> Result<(), ArchiveError> {
         next.number = self.current.number + 1;
-        sort(&mut next);
+        sort(&mut next.files);
         publish(&self.store, &next)?;
         let oldest = self.before.replace(std::mem::replace(&mut self.current, next));
         oldest.map_or(Ok(()), |oldest| self.remove(&oldest))

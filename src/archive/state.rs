@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::error::ArchiveError;
-use super::manifest::{self, Manifest, failed, lookup_rows};
+use super::manifest::{self, Entry, Manifest, failed, lookup_rows};
 use crate::bindings::Positions;
 use crate::checkpoint::HeldRows;
 use crate::store::Store;
@@ -79,7 +79,7 @@ impl Archive {
         mine.begins = kept.first().copied().or(found.first()).map_or(begins, |known| known.begins);
         mine.cold = kept.iter().find_map(|manifest| manifest.cold.clone());
         mine.files = kept.iter().flat_map(|manifest| manifest.files.clone()).collect();
-        sort(&mut mine);
+        sort(&mut mine.files);
         let mut own = furthest(kept);
         own.retain(|place, next| positions.get(place) == Some(next));
         mine.set_positions(&own);
@@ -192,7 +192,7 @@ fn furthest<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> Positions 
 }
 
 /// Files in order of kind and hour, each once.
-pub fn sort(manifest: &mut Manifest) {
-    manifest.files.sort_by(|a, b| (a.hour, a.kind, &a.name).cmp(&(b.hour, b.kind, &b.name)));
-    manifest.files.dedup_by(|a, b| a.name == b.name);
+pub fn sort(files: &mut Vec<Entry>) {
+    files.sort_by(|a, b| (a.hour, a.kind, &a.name).cmp(&(b.hour, b.kind, &b.name)));
+    files.dedup_by(|a, b| a.name == b.name);
 }

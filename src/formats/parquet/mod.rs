@@ -179,8 +179,7 @@ impl ParquetReader {
 
     fn bids(&mut self, rows: &RecordBatch, batch: &mut Batch) -> Result<(), ReadError> {
         let columns = Columns(rows);
-        let auctions =
-            columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let auctions = keys(&columns, "auction_id")?;
         let times = columns.times("ts")?;
         let amounts = columns.money("bid_micros", true)?;
         let dims = self.dims(&columns)?;
@@ -201,9 +200,8 @@ impl ParquetReader {
         let columns = Columns(rows);
         let times = columns.times("ts")?;
         let ids = self.ids(&columns, "impression_id", &times)?;
-        let auctions =
-            columns.text("auction_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
-        let users = columns.text("user_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let auctions = keys(&columns, "auction_id")?;
+        let users = keys(&columns, "user_id")?;
         let costs = columns.money("cost_micros", true)?;
         let seen = columns.flags("viewable")?;
         let dims = self.dims(&columns)?;
@@ -229,8 +227,7 @@ impl ParquetReader {
         let columns = Columns(rows);
         let times = columns.times("ts")?;
         let ids = self.ids(&columns, "click_id", &times)?;
-        let impressions =
-            columns.text("impression_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let impressions = keys(&columns, "impression_id")?;
         for row in 0..rows.num_rows() {
             match (ids[row], impressions[row], times[row]) {
                 (Ok(id), Ok(impression), Ok(ts)) => batch.clicks.push((id, Click { ts, impression })),
@@ -248,7 +245,7 @@ impl ParquetReader {
         let times = columns.times("ts")?;
         let ids = self.ids(&columns, "conversion_id", &times)?;
         let names = &self.names;
-        let users = columns.text("user_id", Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))?;
+        let users = keys(&columns, "user_id")?;
         let [known_advertisers, known_kinds, _] = &mut self.interned;
         let advertisers =
             columns.text("advertiser_id", Need::Id, known_advertisers, |text| Ok(Ok(names.name(text)?)))?;
@@ -370,6 +367,11 @@ fn expected(column: &str) -> (&'static str, fn(&DataType) -> bool) {
         "viewable" => ("booleans", |kind| *kind == DataType::Boolean),
         _ => ("text", |kind| *kind == DataType::Utf8),
     }
+}
+
+/// The keys of ids that are never published.
+fn keys(columns: &Columns<'_>, column: &str) -> Result<Vec<Checked<Id>>, ReadError> {
+    columns.text(column, Need::Id, &mut Cache::default(), |text| Ok(Ok(Id::new(text))))
 }
 
 fn open(
