@@ -12,6 +12,7 @@ pub mod formats;
 pub mod generate;
 pub mod names;
 pub mod runtime;
+pub mod serve;
 pub mod sinks;
 pub mod sources;
 pub mod store;

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::launch::Processes;
 use crate::generate::{Format, Plan};
+use crate::serve::access::Role;
 use crate::sinks::clickhouse::RejectId;
 use crate::sinks::table_file::TableFormat;
 use crate::store::{Place, PlaceError};
@@ -69,6 +70,8 @@ pub enum Command {
     Verify(Verify),
     /// Print the ClickHouse schema, as a live run creates it.
     Schema(Schema),
+    /// Make a token for somebody who may look at the dashboards or ask the API.
+    Token(Token),
     /// Print a completion script for a shell.
     ///
     /// Example: advertisex completions bash > /etc/bash_completion.d/advertisex
@@ -365,6 +368,7 @@ pub struct Generate {
 #[command(after_help = "\
 Examples:
   advertisex demo --auctions 50000 --seed 3
+  advertisex demo --listen 127.0.0.1:8080
   advertisex demo --live
   advertisex demo --live --config live.toml --rate 50000
 Without --live nothing is needed. With it, Kafka and ClickHouse are: those of deploy/compose.yaml, or of a \
@@ -379,6 +383,9 @@ pub struct Demo {
     /// The seed of the traffic.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
+    /// Serve the dashboard at this address, until Ctrl-C [default: 127.0.0.1:8080 on a terminal, else none].
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "live")]
+    pub listen: Option<std::net::SocketAddr>,
     /// Send the traffic through Kafka into ClickHouse.
     #[arg(long)]
     pub live: bool,
@@ -388,6 +395,24 @@ pub struct Demo {
     /// Records a second.
     #[arg(long, value_name = "N", default_value_t = 20_000, requires = "live", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: u64,
+}
+
+/// `token`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex token alice --role viewer --advertiser adv1 --advertiser adv2 >> live.toml
+  advertisex token grafana --role analyst >> live.toml
+The token goes to stderr, once: nothing keeps it. What belongs into the config, its hash, goes to stdout.")]
+pub struct Token {
+    /// Whose it is, as the audit log will call them.
+    pub name: String,
+    /// What they may do.
+    #[arg(long, value_enum, default_value_t = Role::Viewer)]
+    pub role: Role,
+    /// An advertiser whose campaigns they see; may be given several times.
+    #[arg(long = "advertiser", value_name = "ID", required_if_eq("role", "viewer"))]
+    pub advertisers: Vec<String>,
 }
 
 /// `check`.

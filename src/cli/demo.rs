@@ -1,12 +1,18 @@
 //! `advertisex demo`.
 
-use std::time::Instant;
+use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{args, show};
 use crate::config::Config;
 use crate::generate::{Format, Plan, write};
-use crate::runtime::demo::{Frame, demo as replay_demo};
+use crate::runtime::demo::{Frame, Stage, demo as replay_demo, hold};
 use crate::runtime::live::demo::{self, Glance, LiveDemo};
+use crate::runtime::showing;
+use crate::serve::access::is_loopback;
+use crate::serve::http::{About, Server, ServerError};
 
 /// Runs the demo.
 pub fn run(args: &args::Demo) -> anyhow::Result<()> {
@@ -20,10 +26,18 @@ fn run_files(args: &args::Demo, plan: &Plan) -> anyhow::Result<()> {
     let feeds = args.output.join("feeds");
     show::line(&format!("writing a day of {} auctions to {}", show::count(plan.auctions), feeds.display()))?;
     write(plan, Format::Raw, &feeds, true, &mut |_| ())?;
-    show::line("running it through the job, half an hour an epoch:\n")?;
+    let shown = stage(args, &config)?;
+    match &shown {
+        Some((_, server)) => show::line(&format!(
+            "the dashboard is at {} until Ctrl-C; a day passes in a minute there:\n",
+            server.url()
+        ))?,
+        None => show::line("running it through the job, half an hour an epoch:\n")?,
+    }
     show::line(HEADER)?;
     let tables = args.output.join("tables");
-    let done = replay_demo(&config, &feeds, &tables, |frame| {
+    let stage = shown.as_ref().map(|(stage, _)| stage.clone());
+    let done = replay_demo(&config, (&feeds, &tables), stage, |frame| {
         // Nobody watching is no reason to stop.
         let _ = show::line(&line(frame));
     })?;
@@ -36,8 +50,49 @@ fn run_files(args: &args::Demo, plan: &Plan) -> anyhow::Result<()> {
         started.elapsed().as_secs_f64(),
         feeds.display()
     ))?;
-    show::line(&format!("the tables are in {}", tables.display()))
+    show::line(&format!("the tables are in {}", tables.display()))?;
+    if let Some((stage, server)) = &shown {
+        show::line(&format!("the day is over; {} shows it until Ctrl-C", server.url()))?;
+        hold(stage);
+    }
+    Ok(())
 }
+
+/// Serves the dashboard, if somebody is there to look at it or it is asked for.
+fn stage(args: &args::Demo, config: &Config) -> anyhow::Result<Option<(Stage, Server)>> {
+    let listen = match args.listen {
+        Some(listen) => listen,
+        None if std::io::stdout().is_terminal() => DASHBOARD,
+        None => return Ok(None),
+    };
+    if !is_loopback(listen.ip()) {
+        anyhow::bail!(
+            "--listen {listen}: a demo has no login, so only this machine may ask: 127.0.0.1:{}",
+            listen.port()
+        );
+    }
+    let about = About {
+        job: "demo".to_owned(),
+        currency: config.serve.currency.clone(),
+        processes: 1,
+        workers: 1,
+        started: jiff::Timestamp::now().as_millisecond(),
+    };
+    let telemetry = Arc::default();
+    let serve = |listen| showing::serve(&config.serve, listen, about.clone(), &telemetry);
+    let (served, server) = match (serve(listen), args.listen) {
+        // Nobody has asked for this port.
+        (Err(ServerError::Listen { .. }), None) => serve(SocketAddr::new(listen.ip(), 0))?,
+        (served, _) => served?,
+    };
+    let stop = super::launch::stop_on_signal(&super::launch::Processes::default())?;
+    Ok(Some((Stage { served, telemetry: Arc::clone(&telemetry), pace: PACE, stop }, server)))
+}
+
+/// Where the dashboard is unless somebody wants it elsewhere.
+const DASHBOARD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The time from one epoch of five minutes to the next.
+const PACE: Duration = Duration::from_millis(200);
 
 const HEADER: &str =
     " time       events       bids       wins  clicks  conversions        spend      revenue  epoch took";

@@ -12,6 +12,7 @@ mod replay;
 mod run;
 mod schema;
 mod show;
+mod token;
 mod verify;
 
 use std::io::{IsTerminal, Write};
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Archive(args) => archive::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "advertisex", &mut text);

@@ -9,6 +9,7 @@ mod locate;
 pub mod metrics;
 mod raw;
 mod s3;
+pub mod serve;
 pub mod time;
 mod validate;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use self::archive::ArchiveConfig;
 use self::clickhouse::ClickHouseConfig;
 use self::metrics::MetricsConfig;
+use self::serve::ServeConfig;
 use self::time::TimeConfig;
 use crate::formats::layout::Layout;
 use crate::store::Place;
@@ -52,6 +54,8 @@ pub struct Config {
     pub time: TimeConfig,
     /// Where a live run shows how it goes.
     pub metrics: MetricsConfig,
+    /// What a live run shows to people and programs, and to whom.
+    pub serve: ServeConfig,
     /// Where and how accepted events are archived.
     pub archive: ArchiveConfig,
 }

@@ -19,6 +19,7 @@ raw! {
     Config {
         sources: Sources, limits: Limits, replay: Replay, kafka: Kafka, clickhouse: ClickHouse,
         checkpoint: Checkpoint, time: Time, metrics: Metrics, archive: Archive, cluster: Cluster, s3: S3,
+        serve: Serve,
     }
 
     /// `[sources]`
@@ -80,6 +81,22 @@ raw! {
 
     /// `[metrics]`
     Metrics { listen: String }
+
+    /// `[serve]`
+    Serve {
+        listen: String, plain: bool, tls_certificate: String, tls_key: String, currency: String,
+        rows_max: usize, requests_per_second: u32, streams_max: usize, connections_max: usize,
+        tokens: BTreeMap<String, Token>, jwt: Jwt,
+    }
+
+    /// `[serve.jwt]`
+    Jwt {
+        issuer: String, audience: String, role_claim: String, advertisers_claim: String, keys_file: String,
+        keys_url: String,
+    }
+
+    /// `[serve.tokens.…]`
+    Token { sha256: String, role: String, advertisers: Vec<String> }
 
     /// `[archive]`
     Archive {

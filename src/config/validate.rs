@@ -71,6 +71,7 @@ pub fn config(raw: raw::Config) -> Result<Config, Wrong> {
         s3: super::s3::validate(&raw.s3)?,
         time: super::time::validate(&raw.time)?,
         metrics: super::metrics::validate(&raw.metrics)?,
+        serve: super::serve::validate(&raw.serve)?,
         archive,
         cluster: cluster(&raw.cluster)?,
         supervisor: supervisor(&raw.cluster)?,

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,11 +13,13 @@ use std::time::{Duration, Instant};
 use dataflows::model::ids::Name;
 use dataflows::model::lookups::{AttributionRule, LookupRow, Model};
 use dataflows::model::measures::Measures;
+use dataflows::model::time::{Epoch, EventTime};
 use dataflows::snapshot;
 use differential_dataflow::difference::Semigroup;
 use timely::worker::Worker;
 
 use super::job::{Counts, Job};
+use super::live::Following;
 use super::output::Place;
 use super::publish::{Publication, Totals};
 use super::replay::{ReplayError, Replayed, write_rejects, write_report};
@@ -23,13 +27,37 @@ use super::report::{RunReport, feeds};
 use crate::config::Config;
 use crate::formats::Batch;
 use crate::names::Names;
+use crate::serve::http::Served;
+use crate::serve::store::Store;
+use crate::serve::update::Update;
+use crate::sinks::clickhouse::{Epochs, Upserts};
 use crate::sinks::directory::PendingDirectory;
 use crate::sinks::table_file::TableFormat;
 use crate::sources::files::{Split, SplitReader, discover, plan};
 use crate::sources::lookups;
+use crate::telemetry::Telemetry;
 
-/// The epochs a demo has: half an hour of its day each.
-const EPOCHS: u64 = 48;
+/// The half hours that a demo has.
+const HALF_HOURS: u64 = 48;
+/// Epochs of a half hour, if somebody looks at a page.
+const STEPS: u64 = 6;
+/// How often a page is told that nothing has changed.
+const PULSE: Duration = Duration::from_secs(1);
+/// Rows of each table that a page is shown.
+const ROWS_MAX: usize = 5_000_000;
+
+/// Where a demo is shown besides.
+#[derive(Clone)]
+pub struct Stage {
+    /// The pages.
+    pub served: Arc<Served>,
+    /// What they tell of the run.
+    pub telemetry: Arc<Telemetry>,
+    /// The time from one epoch to the next.
+    pub pace: Duration,
+    /// Set from outside to go on without pauses.
+    pub stop: Arc<AtomicBool>,
+}
 
 /// What changed at the end of an epoch.
 #[derive(Clone, Debug)]
@@ -47,17 +75,18 @@ pub struct Frame {
 }
 
 /// Runs the demo over the feeds in `feeds_dir` and leaves the tables in `output`; `show` sees
-/// every epoch.
+/// every half hour, and who looks at the `stage` more.
 pub fn demo(
     config: &Config,
-    feeds_dir: &Path,
-    output: &Path,
+    (feeds_dir, output): (&Path, &Path),
+    stage: Option<Stage>,
     mut show: impl FnMut(&Frame),
 ) -> Result<Replayed, ReplayError> {
     let started = Instant::now();
     let directory = PendingDirectory::new(output, true)?;
     let names = Arc::new(Names::default());
     let rows = lookups::load(feeds_dir, &names)?;
+    let stage = stage.map(|stage| Playing::open(stage, feeds_dir, &names)).transpose()?;
     let files = discover(feeds_dir, &config.sources)?;
     let splits = plan(&files)?;
     let script = Arc::new(Script {
@@ -68,6 +97,7 @@ pub fn demo(
         names: Arc::clone(&names),
         publication: Publication::new(Place::Directory(&directory, TableFormat::Csv), &names, 1)?,
         rejects: directory.path().join("rejects.jsonl"),
+        stage,
     });
     let input = (files.len(), script.bytes);
     let (sender, frames): (Sender<Frame>, Receiver<Frame>) = channel();
@@ -100,6 +130,56 @@ struct Script {
     names: Arc<Names>,
     publication: Publication,
     rejects: PathBuf,
+    stage: Option<Playing>,
+}
+
+/// A stage on which a demo plays.
+struct Playing {
+    stage: Stage,
+    store: Arc<Store>,
+}
+
+impl Playing {
+    fn open(stage: Stage, feeds_dir: &Path, names: &Arc<Names>) -> Result<Self, ReplayError> {
+        let store = Arc::new(Store::new(Arc::clone(names), ROWS_MAX));
+        stage.served.open(Arc::clone(&store), None);
+        let dimensions = lookups::load_dimensions(feeds_dir, names)?;
+        let first = Update::nothing(now_millis()).with_dimensions(&dimensions);
+        store.apply(&[first], None);
+        Ok(Self { stage, store })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stage.stop.load(Relaxed)
+    }
+
+    /// Shows what an epoch has changed, and waits for the next one.
+    fn show(&self, changed: &Upserts, latest: Option<EventTime>, latency: Duration) {
+        let Stage { telemetry, pace, .. } = &self.stage;
+        telemetry.horizon(latest, EventTime::MIN);
+        telemetry.epoch(changed.epochs.last, latency);
+        self.store.apply(&[Update::from(changed)], latest.map(EventTime::millis));
+        let began = Instant::now();
+        while began.elapsed() < *pace && !self.is_stopped() {
+            std::thread::sleep((*pace).min(PULSE / 20));
+        }
+    }
+}
+
+/// Keeps a page alive whose demo is over, until that is to end.
+pub fn hold(stage: &Stage) {
+    let mut told = Instant::now();
+    while !stage.stop.load(Relaxed) {
+        std::thread::sleep(PULSE / 20);
+        if told.elapsed() >= PULSE {
+            told = Instant::now();
+            stage.served.pulse(Update::nothing(now_millis()));
+        }
+    }
+}
+
+fn now_millis() -> Epoch {
+    jiff::Timestamp::now().as_millisecond().max(1) as Epoch
 }
 
 /// One feed, read in step with the others.
@@ -158,25 +238,43 @@ fn run(
     let mut rejects = BufWriter::new(std::fs::File::create(&script.rejects).map_err(fail)?);
     let mut lanes = script.lanes.lock().unwrap_or_else(PoisonError::into_inner);
     let mut job = Job::new(worker, &script.rows);
-    for epoch in 0..EPOCHS {
-        let share = if epoch + 1 == EPOCHS { 2.0 } else { (epoch + 1) as f64 / EPOCHS as f64 };
+    let mut following = script.stage.as_ref().map(|_| Following::new(worker, job.outputs()));
+    let steps = if script.stage.is_some() { STEPS } else { 1 };
+    let mut first = now_millis();
+    job.advance_to(first);
+    for step in 0..HALF_HOURS * steps {
+        let (half_hour, is_whole) = (step / steps, (step + 1) % steps == 0);
+        let is_last = step + 1 == HALF_HOURS * steps;
+        let share = if is_last { 2.0 } else { (step + 1) as f64 / (HALF_HOURS * steps) as f64 };
         for lane in lanes.iter_mut() {
             lane.read(share, script, |batch| {
+                script.stage.iter().for_each(|playing| playing.stage.telemetry.batch(batch));
                 job.feed(batch);
                 write_rejects(&batch.rejects, &mut rejects)
             })?;
         }
-        let note = change(epoch, &mut job);
+        let note = if is_whole { change(half_hour, &mut job) } else { None };
         let closing = Instant::now();
-        job.advance_to(epoch + 1);
+        let next = now_millis().max(first + 1);
+        let epochs = Epochs { first, last: next - 1 };
+        first = next;
+        job.advance_to(next);
         job.catch_up(worker, || false);
         let latency = closing.elapsed();
-        let mut totals = Measures::default();
-        let table = &mut job.outputs().performance_minute;
-        snapshot::rows(table, epoch).for_each(|(_, measures)| totals.plus_equals(&measures));
-        let events = job.counts().kinds.iter().sum();
-        show(Frame { epoch, events, totals, latency, note });
+        if let (Some(playing), Some(following)) = (&script.stage, &mut following) {
+            let latest = job.latest();
+            // Followed apart from the tables themselves, and complete with them.
+            playing.show(&following.take(epochs, EventTime::MIN), latest, latency);
+        }
+        if is_whole {
+            let mut totals = Measures::default();
+            let table = &mut job.outputs().performance_minute;
+            snapshot::rows(table, epochs.last).for_each(|(_, measures)| totals.plus_equals(&measures));
+            let events = job.counts().kinds.iter().sum();
+            show(Frame { epoch: half_hour, events, totals, latency, note });
+        }
     }
+    drop(following);
     rejects.flush().map_err(fail)?;
     let counts = job.counts().clone();
     Ok((counts, job.finish(worker, &script.publication, || false)?))

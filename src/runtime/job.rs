@@ -90,6 +90,7 @@ pub struct Job {
     epoch: Epoch,
     counts: Counts,
     arrived: Arrived,
+    latest: Option<EventTime>,
     /// With several processes: the texts of keys.
     telling: Option<Telling>,
 }
@@ -147,7 +148,7 @@ impl Job {
             lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
         }
         let (counts, arrived) = (Counts::default(), Arrived::default());
-        Self { inputs, outputs, traces: Some(traces), epoch: 0, counts, arrived, telling }
+        Self { inputs, outputs, traces: Some(traces), epoch: 0, counts, arrived, latest: None, telling }
     }
 
     /// Takes a batch into the present epoch.
@@ -186,6 +187,7 @@ impl Job {
     }
 
     fn arrive(&mut self, feed: Feed, ts: EventTime) {
+        self.latest = self.latest.max(Some(ts));
         self.arrived.count(QualityKey { minute: ts.minute(), feed, what: Quality::Received }, 1);
     }
 
@@ -238,6 +240,11 @@ impl Job {
     /// The present epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The greatest time of an event that this worker's sources read.
+    pub fn latest(&self) -> Option<EventTime> {
+        self.latest
     }
 
     /// What this worker's sources counted.

@@ -17,6 +17,7 @@ pub mod replay;
 pub mod report;
 mod rows;
 mod settle;
+pub mod showing;
 pub mod supervisor;
 mod table;
 mod telling;

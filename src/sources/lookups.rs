@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use dataflows::model::lookups::LookupRow;
 
-use crate::formats::lookup::{BadRow, Table};
+use crate::formats::dimension::DimensionRow;
+use crate::formats::lookup::{BadRow, Entry, Table};
 use crate::names::{Collision, Names};
 
 /// Why a lookup table can't be read.
@@ -56,43 +57,60 @@ pub fn load(dir: &Path, names: &Names) -> Result<Vec<LookupRow>, LookupError> {
     if !campaigns.is_file() {
         return Err(LookupError::NoCampaigns(dir.to_owned()));
     }
-    read(&campaigns, Table::Campaigns, names, &mut rows)?;
-    for table in [Table::Traffic, Table::AttributionRules] {
-        let file = dir.join(format!("{}.csv", table.as_str()));
-        if file.is_file() {
-            read(&file, table, names, &mut rows)?;
-        }
+    for table in [Table::Campaigns, Table::Traffic, Table::AttributionRules] {
+        rows.extend(read_in(dir, table, names)?.into_iter().filter_map(|entry| entry.rule));
     }
     Ok(rows)
+}
+
+/// Reads what ids stand for from `campaigns.csv`, `advertisers.csv`, `creatives.csv` and `sites.csv`, as
+/// far as they are there.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_dimensions(dir: &Path, names: &Names) -> Result<Vec<DimensionRow>, LookupError> {
+    let mut rows = Vec::new();
+    for table in [Table::Campaigns, Table::Advertisers, Table::Creatives, Table::Sites] {
+        rows.extend(read_in(dir, table, names)?.into_iter().filter_map(|entry| entry.dimension));
+    }
+    Ok(rows)
+}
+
+/// The rows of a table that may not be there.
+fn read_in(dir: &Path, table: Table, names: &Names) -> Result<Vec<Entry>, LookupError> {
+    let file = dir.join(format!("{}.csv", table.as_str()));
+    if file.is_file() { read(&file, table, names) } else { Ok(Vec::new()) }
 }
 
 /// Reads attribution rules from one file.
 pub fn load_rules(path: &Path, names: &Names) -> Result<Vec<LookupRow>, LookupError> {
-    let mut rows = Vec::new();
-    read(path, Table::AttributionRules, names, &mut rows)?;
-    Ok(rows)
+    Ok(read(path, Table::AttributionRules, names)?.into_iter().filter_map(|entry| entry.rule).collect())
 }
 
-fn read(path: &Path, table: Table, names: &Names, rows: &mut Vec<LookupRow>) -> Result<(), LookupError> {
+fn read(path: &Path, table: Table, names: &Names) -> Result<Vec<Entry>, LookupError> {
     let csv_error = |source| LookupError::Csv { path: path.to_owned(), source };
     let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
     let header = reader.headers().map_err(csv_error)?.clone();
     let mut places = Vec::new();
-    for &column in &table.columns()[..table.required()] {
+    for (at, &column) in table.columns().iter().enumerate() {
         let place = header.iter().position(|name| name.trim_start_matches('\u{feff}').trim() == column);
-        places.push(place.ok_or_else(|| LookupError::NoColumn {
-            path: path.to_owned(),
-            column,
-            found: header.iter().collect::<Vec<_>>().join(", "),
-        })?);
+        if place.is_none() && at < table.required() {
+            let found = header.iter().collect::<Vec<_>>().join(", ");
+            return Err(LookupError::NoColumn { path: path.to_owned(), column, found });
+        }
+        places.push(place);
     }
+    let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(csv_error)?;
-        let cells: Vec<&str> = places.iter().map(|&place| record.get(place).unwrap_or_default()).collect();
+        let cells: Vec<&str> = places
+            .iter()
+            .map(|place| place.and_then(|place| record.get(place)).unwrap_or_default())
+            .collect();
         let line = record.position().map_or(0, csv::Position::line);
-        rows.extend(table.row(&cells, names).map_err(|bad| LookupError::row(path, line, bad))?.rule);
+        rows.push(table.row(&cells, names).map_err(|bad| LookupError::row(path, line, bad))?);
     }
-    Ok(())
+    Ok(rows)
 }
 
 impl LookupError {

@@ -4,6 +4,7 @@
 //! for topics and partitions, of which the configuration names a few. What is counted is told once
 //! per batch or emission, never per record. A cluster's processes show their own parts.
 
+mod board;
 mod server;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use prometheus_client::registry::Registry;
 use crate::bindings::TopicPartition;
 use crate::formats::Batch;
 
+use board::Board;
+pub use board::{Load, Sample, Shown, SinkState};
 pub use server::{Server, ServerError};
 
 #[derive(Clone, Debug, Eq, PartialEq, Hash, EncodeLabelSet)]
@@ -129,6 +132,7 @@ pub struct Telemetry {
     memory: Gauge,
     checkpoint_epoch: AtomicU64,
     ready: AtomicBool,
+    board: Board,
 }
 
 impl Default for Telemetry {
@@ -158,6 +162,7 @@ impl Default for Telemetry {
             memory: Gauge::default(),
             checkpoint_epoch: AtomicU64::new(0),
             ready: AtomicBool::new(false),
+            board: Board::default(),
         };
         telemetry.register();
         telemetry
@@ -246,6 +251,7 @@ impl Telemetry {
             let (feed, reason) = (feed.as_str(), reason.as_str());
             self.rejected.get_or_create(&ByReason { feed, reason }).inc_by(count);
         }
+        self.board.batch(batch, received);
     }
 
     /// A batch was taken in, read now or before; returns how many events of each kind it has.
@@ -258,6 +264,7 @@ impl Telemetry {
         ];
         for (kind, count) in kinds {
             self.live.get_or_create(&kind.label()).inc_by(count as i64);
+            self.board.live(kind as usize, count as i64);
         }
         kinds.map(|(_, count)| count)
     }
@@ -266,6 +273,7 @@ impl Telemetry {
     pub fn expired(&self, kind: Kind, count: usize) {
         self.expired.get_or_create(&kind.label()).inc_by(count as u64);
         self.live.get_or_create(&kind.label()).dec_by(count as i64);
+        self.board.live(kind as usize, -(count as i64));
     }
 
     /// How large an arrangement is now.
@@ -274,17 +282,20 @@ impl Telemetry {
         let of = ByTable { state, worker };
         self.rows.get_or_create(&of).set(rows as i64);
         self.bytes.get_or_create(&of).set(bytes as i64);
+        self.board.state(size);
     }
 
     /// How many texts of ids are kept that keys don't hold.
     pub fn id_texts(&self, texts: usize) {
         self.id_texts.set(texts as i64);
+        self.board.id_texts(texts);
     }
 
     /// How far a partition is.
     pub fn partition(&self, place: &TopicPartition, greatest: Option<EventTime>, idle: bool) {
         let of = ByPartition { topic: place.topic.to_string(), partition: place.partition };
         self.idle.get_or_create(&of).set(i64::from(idle));
+        self.board.partition(place, greatest, idle);
         if let Some(greatest) = greatest {
             self.event_time.get_or_create(&of).set(seconds(greatest));
             self.event_lag.get_or_create(&of).set(lag(seconds(greatest)));
@@ -298,11 +309,38 @@ impl Telemetry {
             self.watermark_lag.set(lag(seconds(watermark)));
         }
         self.freeze.set(seconds(freeze));
+        self.board.horizon(watermark, freeze);
     }
 
-    /// An epoch's tables are complete, so long after its end.
-    pub fn epoch(&self, latency: std::time::Duration) {
+    /// An epoch's tables are complete on a worker, so long after its end.
+    pub fn epoch(&self, epoch: Epoch, latency: std::time::Duration) {
         self.epoch_latency.observe(latency.as_secs_f64());
+        self.board.epoch(epoch, latency);
+    }
+
+    /// How busy a worker was.
+    pub fn load(&self, load: Load) {
+        self.board.load(load);
+    }
+
+    /// How a sink is.
+    pub fn sink(&self, sink: SinkState) {
+        self.board.sink(sink);
+    }
+
+    /// How far event time is, in milliseconds since 1970.
+    pub fn watermark(&self) -> Option<i64> {
+        self.board.watermark()
+    }
+
+    /// What the operator's page shows.
+    pub fn board(&self) -> Shown {
+        self.board.show(resident_bytes().unwrap_or(0))
+    }
+
+    /// The latest rejected records.
+    pub fn rejects(&self, feed: Option<&str>, reason: Option<&str>, limit: usize) -> Vec<Sample> {
+        self.board.rejects(feed, reason, limit)
     }
 
     /// A worker's dataflow had a turn of this length.
@@ -322,6 +360,7 @@ impl Telemetry {
         self.checkpoint_epoch.store(epoch, std::sync::atomic::Ordering::Relaxed);
         self.checkpoint_bytes.set(bytes as i64);
         self.checkpoint_segments.set(segments as i64);
+        self.board.checkpoint(written);
     }
 
     /// Everything, as Prometheus reads it.
@@ -347,10 +386,14 @@ fn seconds(time: EventTime) -> f64 {
     time.millis() as f64 / 1e3
 }
 
+fn now_millis() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    now.as_millis() as i64
+}
+
 /// How long ago a moment was; ahead of the clock it is negative.
 fn lag(seconds: f64) -> f64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    now.as_secs_f64() - seconds
+    now_millis() as f64 / 1e3 - seconds
 }
 
 /// The process's resident memory; Linux tells it.

@@ -47,6 +47,12 @@ pub struct PathStep {
     pub minute: Minute,
     /// The touch.
     pub touch: Id,
+    /// When it was,
+    pub ts: EventTime,
+    /// whether it was a click,
+    pub click: bool,
+    /// and the campaign of its impression.
+    pub campaign: Name,
     /// Credit and revenue by model, in the order of [`Model::ALL`].
     pub owed: [Credit; Model::COUNT],
 }
@@ -111,7 +117,10 @@ fn attribute(
     let minute = conversion.ts.minute();
     let mut steps: Vec<PathStep> = (0..)
         .zip(path)
-        .map(|(position, touch)| PathStep { position, minute, touch: touch.touch, ..PathStep::default() })
+        .map(|(position, touch)| {
+            let Touch { ts, touch, campaign, click, .. } = **touch;
+            PathStep { position, minute, touch, ts, click, campaign, ..PathStep::default() }
+        })
         .collect();
     for model in Model::ALL {
         let credits = credits(model, &ages, settings.half_life);

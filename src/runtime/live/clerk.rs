@@ -13,13 +13,30 @@ use super::wire::{Letter, Order, Report};
 use super::{LiveError, Process, Shared};
 use crate::archive::Archiver;
 use crate::runtime::post::Post;
+use crate::serve::update::Update;
 use crate::sinks::clickhouse::Health;
+use crate::telemetry::SinkState;
 
 /// How long a process that has failed waits for the others to know.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How often it is looked whether a thread has failed.
 const LOOK: Duration = Duration::from_millis(20);
 const PARK: Duration = Duration::from_millis(10);
+
+fn show(shared: &Shared, update: Update) {
+    if let Some(screen) = &shared.screen {
+        screen.gather(update);
+    }
+}
+
+fn sink(health: &Health, epoch: Epoch) -> SinkState {
+    let message = match health {
+        Health::Fine => String::new(),
+        Health::Retrying { reason, failed, .. } => format!("{failed} attempts failed: {reason}"),
+        Health::Failed { reason } => reason.clone(),
+    };
+    SinkState::new("clickhouse", message, epoch)
+}
 
 /// A process's clerk.
 pub struct Clerk {
@@ -100,10 +117,21 @@ impl Clerk {
         for report in self.reports(process, shared)? {
             self.report(report, shared)?;
         }
+        for update in shared.hub.updates() {
+            let from = self.post.process();
+            match from {
+                0 => show(shared, update),
+                _ => {
+                    let report = Report::Changed(Box::new(update));
+                    self.post.send(0, Letter::Report { from, report });
+                }
+            }
+        }
         self.unread.extend(self.post.receive());
         while let Some(letter) = self.unread.pop_front() {
             match letter {
                 Letter::Order(order) => self.carry_out(order, process, shared),
+                Letter::Report { report: Report::Changed(update), .. } => show(shared, *update),
                 Letter::Report { from, report } => {
                     if let Some(coordinator) = &mut self.coordinator {
                         coordinator.hear(from, report, &shared.checkpointer)?;
@@ -161,7 +189,9 @@ impl Clerk {
                 .written()
                 .into_iter()
                 .for_each(|written| process.telemetry.checkpoint(written));
-            if let Health::Failed { reason } = shared.hub.publisher().health() {
+            let health = shared.hub.publisher().health();
+            process.telemetry.sink(sink(&health, self.inserted));
+            if let Health::Failed { reason } = health {
                 return Err(LiveError::Publishing { reason });
             }
             if let Some(error) = shared.archiver.as_ref().and_then(Archiver::failure) {

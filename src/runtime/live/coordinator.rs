@@ -169,6 +169,8 @@ impl Coordinator {
             Report::Inserted(epoch) => standing.inserted = epoch,
             Report::Anchored(epoch) => standing.anchored = epoch,
             Report::Errand(errand) => checkpointer.bring(errand),
+            // The clerk has shown it.
+            Report::Changed(_) => {}
             Report::Stop => _ = self.draining.get_or_insert_with(Instant::now),
             Report::Failed(reason) => return Err(LiveError::Elsewhere { process, reason }),
         }

@@ -153,6 +153,9 @@ pub enum LiveError {
     /// The metrics.
     #[error(transparent)]
     Metrics(#[from] ServerError),
+    /// The dashboards.
+    #[error(transparent)]
+    Serve(#[from] crate::serve::http::ServerError),
     /// A thread could not be started.
     #[error("can't start a thread")]
     Thread(#[source] std::io::Error),

@@ -10,7 +10,7 @@ use dataflows::size::{Size, sizes};
 
 use crate::names::Names;
 use crate::runtime::job::Job;
-use crate::telemetry::{Kind, StateSize, Telemetry};
+use crate::telemetry::{Kind, Load, StateSize, Telemetry};
 
 /// The time from one look at the state to the next.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -22,12 +22,24 @@ pub struct Gauges {
     /// Epochs that were closed and are not complete, and when that was.
     closed: VecDeque<(Epoch, Instant)>,
     sampled: Option<Instant>,
+    /// Since it was sampled last: how long its dataflow worked, and how many records it read.
+    busy: Duration,
+    records: usize,
+    process: usize,
 }
 
 impl Gauges {
     /// Those of a worker.
-    pub fn new(telemetry: &Arc<Telemetry>, worker: usize) -> Self {
-        Self { telemetry: Arc::clone(telemetry), worker, closed: VecDeque::new(), sampled: None }
+    pub fn new(telemetry: &Arc<Telemetry>, process: usize, worker: usize) -> Self {
+        Self {
+            telemetry: Arc::clone(telemetry),
+            worker,
+            closed: VecDeque::new(),
+            sampled: None,
+            busy: Duration::ZERO,
+            records: 0,
+            process,
+        }
     }
 
     /// The worker reads no more into an epoch.
@@ -37,7 +49,14 @@ impl Gauges {
 
     /// A turn of the dataflow began then.
     pub fn stepped(&mut self, began: Instant) {
-        self.telemetry.step(began.elapsed());
+        let length = began.elapsed();
+        self.busy += length;
+        self.telemetry.step(length);
+    }
+
+    /// The worker has read so many records.
+    pub fn read(&mut self, records: usize) {
+        self.records += records;
     }
 
     /// Events were let go of.
@@ -51,14 +70,24 @@ impl Gauges {
 
     /// Looks at the job, and at the texts of the process.
     pub fn look(&mut self, job: &mut Job, names: &Names) {
-        while let Some((_, since)) = self.closed.pop_front_if(|(epoch, _)| job.outputs().is_complete(*epoch))
+        while let Some((epoch, since)) =
+            self.closed.pop_front_if(|(epoch, _)| job.outputs().is_complete(*epoch))
         {
-            self.telemetry.epoch(since.elapsed());
+            self.telemetry.epoch(epoch, since.elapsed());
         }
         if self.sampled.is_some_and(|sampled| sampled.elapsed() < SAMPLE) {
             return;
         }
-        self.sampled = Some(Instant::now());
+        if let Some(since) = self.sampled.replace(Instant::now()) {
+            let seconds = since.elapsed().as_secs_f64();
+            let (busy, records) = (std::mem::take(&mut self.busy), std::mem::take(&mut self.records));
+            self.telemetry.load(Load {
+                process: self.process,
+                worker: self.worker,
+                busy: (busy.as_secs_f64() / seconds).min(1.0),
+                records_per_s: records as f64 / seconds,
+            });
+        }
         self.telemetry.id_texts(names.ids());
         let Some((_, traces, outputs)) = job.held() else { return };
         for Size { name: state, rows, bytes } in sizes(traces, outputs) {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dataflows::model::time::{Epoch, EventTime};
 use serde::{Deserialize, Serialize};
 
+use crate::serve::update::Update;
 use crate::sinks::clickhouse::{Epochs, Publisher, Refused, Upserts};
 use crate::sinks::rejects_topic;
 use crate::sinks::topic::{Topic, TopicError};
@@ -19,9 +20,15 @@ pub struct Hub {
     /// Where rejects go besides.
     rejects: Option<Topic>,
     workers: usize,
+    /// Whether what is brought is shown, too.
+    shows: bool,
 }
 
 struct State {
+    /// What is held when the run starts, of so many workers.
+    held: (Option<Update>, usize),
+    /// What is to be shown.
+    updates: Vec<Update>,
     /// What is to be brought next; nothing when all of it was.
     wanted: Option<Wanted>,
     brought: usize,
@@ -46,9 +53,46 @@ pub struct Wanted {
 impl Hub {
     /// A hub behind which everything up to `published` is published already.
     pub fn new(publisher: Publisher, rejects: Option<Topic>, published: Epoch, workers: usize) -> Self {
-        let state =
-            State { wanted: None, brought: 0, batch: None, sent: 0, last: published, handed: published };
-        Self { state: Mutex::new(state), publisher, rejects, workers }
+        let state = State {
+            held: (None, 0),
+            updates: Vec::new(),
+            wanted: None,
+            brought: 0,
+            batch: None,
+            sent: 0,
+            last: published,
+            handed: published,
+        };
+        Self { state: Mutex::new(state), publisher, rejects, workers, shows: false }
+    }
+
+    /// The same; what is brought is shown, too.
+    pub fn showing(self) -> Self {
+        Self { shows: true, ..self }
+    }
+
+    /// Whether what is brought is shown, too.
+    pub fn shows(&self) -> bool {
+        self.shows
+    }
+
+    /// Brings what a worker holds at the start; once all have, it is shown.
+    pub fn show(&self, held: Update) {
+        let mut state = self.state();
+        match &mut state.held.0 {
+            Some(all) => all.append(held),
+            none => *none = Some(held),
+        }
+        state.held.1 += 1;
+        if state.held.1 == self.workers {
+            let all = state.held.0.take();
+            state.updates.extend(all);
+        }
+    }
+
+    /// What is to be shown and was not told yet.
+    pub fn updates(&self) -> Vec<Update> {
+        std::mem::take(&mut self.state().updates)
     }
 
     /// Asks for the changes of these epochs, which follow those that were asked for last and were
@@ -78,6 +122,8 @@ impl Hub {
         state.brought += 1;
         if state.brought == self.workers {
             (state.wanted, state.brought, state.last) = (None, 0, last);
+            let update = state.batch.as_ref().filter(|_| self.shows).map(Update::from);
+            state.updates.extend(update);
         }
     }
 

@@ -25,6 +25,8 @@ mod gauges;
 mod handover;
 mod hub;
 mod opening;
+mod screen;
+mod showing;
 mod wire;
 mod worker;
 
@@ -39,8 +41,10 @@ use timely::worker::Worker;
 use self::binder::Binder;
 use self::clerk::Clerk;
 pub use self::error::LiveError;
+pub use self::following::Following;
 use self::hub::Hub;
 use self::opening::Head;
+use self::screen::Screen;
 use self::wire::Opening;
 use self::worker::LiveWorker;
 use super::cluster::{Cluster, Links};
@@ -50,6 +54,7 @@ use crate::bindings::Positions;
 use crate::checkpoint::{Checkpointer, Recovery};
 use crate::config::{Config, KafkaConfig};
 use crate::names::SharedNames;
+use crate::serve::http::Served;
 use crate::sources::kafka::Registry;
 use crate::store::{Place, Store};
 use crate::telemetry::{Server, Telemetry};
@@ -83,6 +88,8 @@ struct Process {
     kafka: KafkaConfig,
     links: Arc<Links>,
     telemetry: Arc<Telemetry>,
+    /// In the first process, if somebody may look.
+    served: Option<Arc<Served>>,
     /// Once the run is open.
     shared: OnceLock<Shared>,
     draining: AtomicBool,
@@ -106,6 +113,8 @@ struct Shared {
     _archive_lock: Option<std::fs::File>,
     binder: Binder,
     hub: Hub,
+    /// In the first process, if somebody may look.
+    screen: Option<Screen>,
 }
 
 impl Process {
@@ -158,12 +167,15 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     let head = options.cluster.is_first().then(|| Head::take(options)).transpose()?;
     let purpose = format!("run of {}", options.job);
     let connected = options.cluster.connect(&purpose, &|| options.stop.load(Relaxed))?;
+    let telemetry = Arc::<Telemetry>::default();
+    let serving = showing::serve(config, options, &telemetry)?;
     let process = Arc::new(Process {
         config: config.clone(),
         options: options.clone(),
         kafka,
         links: Arc::clone(connected.links()),
-        telemetry: Arc::default(),
+        telemetry,
+        served: serving.as_ref().map(|(served, _)| Arc::clone(served)),
         shared: OnceLock::new(),
         draining: AtomicBool::new(false),
         over: AtomicBool::new(false),
@@ -176,7 +188,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
     let head = move || head.lock().unwrap_or_else(PoisonError::into_inner).take();
     let team = connected.execute(timely, move |worker| work(worker, &theirs, &head))?;
     let results = team.join();
-    drop(shown);
+    drop((shown, serving));
     if let Some(lost) = process.links.lost() {
         process.fail(lost.into());
     }

@@ -10,7 +10,7 @@ use super::binder::Binder;
 use super::coordinator::{Coordinator, Pace, first_epoch};
 use super::hub::Hub;
 use super::wire::Opening;
-use super::{LiveError, Options, Process, Shared, handover};
+use super::{LiveError, Options, Process, Shared, handover, showing};
 use crate::archive::{Archive, Archiver, Shard};
 use crate::bindings::{Binding, Bindings, Positions, Range, TopicPartition};
 use crate::checkpoint::{CheckpointError, Checkpointer, Fence, LEASE, MARGIN, Plan, Recovery, seat};
@@ -262,15 +262,15 @@ fn build(
     clickhouse: ClickHouse,
     (store, names, checkpointer): (Arc<Store>, SharedNames, Checkpointer),
 ) -> Result<Shared, LiveError> {
-    let Process { options, kafka, .. } = process;
+    let Process { config, options, kafka, .. } = process;
     let cluster = &options.cluster;
     let recovery = Recovery::share(&store, &opening.claim, cluster.process(), cluster.processes())?;
     let writer = Writer::of_rows(options.job.clone(), cluster.process() as u32);
     let publisher = Publisher::start(clickhouse, writer, Arc::clone(&names)).map_err(LiveError::Thread)?;
     let rejects = kafka.rejects_topic.as_ref().map(|topic| Topic::open(kafka, topic)).transpose()?;
+    let hub = Hub::new(publisher, rejects, opening.published, cluster.workers());
     Ok(Shared {
         registry: kafka.registry.as_ref().map(|registry| Arc::new(Registry::start(registry))),
-        names,
         store,
         recovery,
         checkpointer,
@@ -278,8 +278,13 @@ fn build(
         _archive_lock: None,
         positions: opening.positions.iter().cloned().collect(),
         binder: Binder::new(opening.opened(), cluster.workers()),
-        hub: Hub::new(publisher, rejects, opening.published, cluster.workers()),
+        hub: match config.serve.listen {
+            Some(_) => hub.showing(),
+            None => hub,
+        },
+        screen: showing::screen(process, &names)?,
         opening,
+        names,
     })
 }
 

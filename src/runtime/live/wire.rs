@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::hub::Wanted;
 use crate::bindings::{Binding, TopicPartition};
 use crate::checkpoint::{Errand, Manifest};
+use crate::serve::update::Update;
 
 /// What goes from process to process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum Report {
     Anchored(Epoch),
     /// From the writer of checkpoints to the keeper.
     Errand(Errand),
+    /// What has changed in the tables, to be shown.
+    Changed(Box<Update>),
     /// Someone has asked for the end.
     Stop,
     /// Something failed that no waiting mends.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dataflows::model::horizon::Gate;
 use dataflows::model::lookups::LookupRow;
-use dataflows::model::time::Epoch;
+use dataflows::model::time::{Epoch, EventTime, Millis};
 use dataflows::rules::horizon::Seen;
 use timely::worker::Worker;
 
@@ -21,12 +21,13 @@ use super::wire::{Opened, Opening};
 use super::{LiveError, Process, Shared};
 use crate::bindings::{Binding, Range, TopicPartition};
 use crate::checkpoint::{CheckpointError, Fed, Records, RejectCount};
-use crate::formats::dimension::DimensionChange;
+use crate::formats::dimension::{DimensionChange, DimensionRow};
 use crate::formats::{Batch, RowChange};
 use crate::names::Dated;
 use crate::runtime::job::Job;
 use crate::runtime::telling::Neighbours;
-use crate::sinks::clickhouse::{Reject, Upserts};
+use crate::serve::update::Update;
+use crate::sinks::clickhouse::{Epochs, Reject, Upserts};
 use crate::sinks::tables::QualityMinute;
 use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
 
@@ -36,6 +37,8 @@ const BUDGET: Budget = Budget { messages: 8192, bytes: 4 << 20, wait: Duration::
 const PARK: Duration = Duration::from_millis(1);
 /// The same at the start.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How much of what a start finds is shown from memory; what is older comes from ClickHouse.
+const SHOWN: Millis = Millis::hours(48);
 /// Epochs that are read before the first of them is worked off.
 const EPOCHS_AHEAD: usize = 8;
 
@@ -106,7 +109,7 @@ impl<'a> LiveWorker<'a> {
             job,
             following,
             expiring: Expiring::default(),
-            gauges: Gauges::new(&process.telemetry, worker.index()),
+            gauges: Gauges::new(&process.telemetry, process.options.cluster.process(), worker.index()),
             expired: None,
             batch,
             ranges: BTreeMap::new(),
@@ -184,7 +187,7 @@ impl<'a> LiveWorker<'a> {
             self.attend()?;
         }
         // What the tables hold is published: only what changes from here on is of interest.
-        self.following.skip(*published);
+        self.show_held(*published);
         self.rejects.clear();
         self.dimensions.clear();
         for binding in rest {
@@ -197,6 +200,21 @@ impl<'a> LiveWorker<'a> {
         shared.checkpointer.ready();
         self.archiving.ready();
         Ok(())
+    }
+
+    /// Shows the newest of what is published and held, if anybody looks; all of it is published.
+    fn show_held(&mut self, published: Epoch) {
+        let hub = &self.shared.hub;
+        if !hub.shows() {
+            return self.following.skip(published);
+        }
+        let freeze = self.shared.opening.published_horizon().freeze;
+        let recent = self.job.latest().and_then(|latest| EventTime::from_millis(latest.millis() - SHOWN.0));
+        let since = recent.map(|recent| recent.max(freeze));
+        let epochs = Epochs { first: 0, last: published };
+        let mut held = self.following.take(epochs, since.unwrap_or(freeze));
+        add_dimensions(&mut held, std::mem::take(&mut self.dimensions));
+        hub.show(Update::from(&held).since(since.map(EventTime::millis)));
     }
 
     /// Starts to read into an epoch.
@@ -260,6 +278,10 @@ impl<'a> LiveWorker<'a> {
                 text.iter().try_for_each(|text| names.restore(text)).map_err(CheckpointError::from)?;
                 self.source.restore(&place.topic, key, row.clone());
                 row.rule.into_iter().for_each(|rule| self.change_lookup(rule, 1));
+                let known = row.dimension.clone();
+                let known =
+                    known.map(|DimensionRow { dimension, id, attributes }| (dimension, id, Some(attributes)));
+                self.dimensions.extend(known.map(|known| (recovery.manifest.epoch, known)));
             }
         }
         self.expiring.resume(recovery.manifest.horizon);
@@ -351,6 +373,7 @@ impl<'a> LiveWorker<'a> {
 
     fn feed(&mut self) {
         self.process.telemetry.batch(&self.batch);
+        self.gauges.read(self.batch.events() + self.batch.rejects.len());
         self.job.feed(&self.batch);
         self.records.add(&self.batch);
         self.archiving.add(&self.batch);
@@ -409,10 +432,15 @@ impl<'a> LiveWorker<'a> {
         let rejects = self.rejects.extract_if(.., |(epoch, _)| *epoch <= last);
         share.rejects = rejects.map(|(_, reject)| (reject, Some(()))).collect();
         let changes = self.dimensions.extract_if(.., |(epoch, _)| *epoch <= last);
-        let latest: BTreeMap<_, _> = changes.map(|(_, (what, id, now))| ((what, id), now)).collect();
-        for ((dimension, id), now) in latest {
-            share.dimensions[dimension as usize].push((id, now));
-        }
+        add_dimensions(share, changes.collect());
+    }
+}
+
+/// Adds what ids stand for now.
+fn add_dimensions(share: &mut Upserts, changes: Vec<(Epoch, DimensionChange)>) {
+    let latest: BTreeMap<_, _> = changes.into_iter().map(|(_, (what, id, now))| ((what, id), now)).collect();
+    for ((dimension, id), now) in latest {
+        share.dimensions[dimension as usize].push((id, now));
     }
 }
 

@@ -54,7 +54,7 @@ pub use rows::*;
 pub use schema::{SCHEMA_VERSION, schema_text};
 pub use swap::Swapped;
 pub use tables::Table;
-pub use upserts::{Epochs, Limits, Reject, Upsert, Upserts, Writer};
+pub use upserts::{CampaignModel, Epochs, Limits, Reject, Upsert, Upserts, Writer};
 pub use verify::Mismatch;
 
 #[cfg(test)]

@@ -110,6 +110,9 @@ fn book(
         position: position as u32,
         minute: minute(conversion.ts),
         touch: path[position].id,
+        ts: path[position].ts,
+        click: path[position].is_click,
+        campaign: path[position].dims.campaign,
         owed: Model::ALL.map(|model| owed[model as usize][position]),
     };
     tables.conversion_paths.insert(id, (0..path.len()).map(step).collect());

@@ -1,0 +1,66 @@
+//! How the run goes, for who runs it.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::{Extension, Json};
+use serde_json::{Value, json};
+
+use super::reply::Refused;
+use super::{Served, needs, pairs};
+use crate::serve::access::{Principal, Role};
+use crate::serve::query::Page;
+use crate::serve::shape::TableId;
+
+/// Rejected records that one answer shows.
+const REJECTS_MAX: usize = 200;
+
+/// Everything that the operator's page shows of the run.
+pub async fn operator(
+    State(served): State<Arc<Served>>,
+    principal: Extension<Principal>,
+) -> Result<Json<Value>, Refused> {
+    needs(Role::Operator, &principal)?;
+    let store = served.store.get();
+    let frontier = store.map(|store| store.read().frontier()).unwrap_or_default();
+    let about = &served.about;
+    let mut answer = serde_json::to_value(served.telemetry.board()).unwrap_or_default();
+    answer["frontier"] = json!(frontier);
+    answer["job"] = about.job.as_str().into();
+    answer["version"] = env!("CARGO_PKG_VERSION").into();
+    answer["started"] = about.started.into();
+    answer["now"] = jiff::Timestamp::now().as_millisecond().into();
+    answer["processes"] = about.processes.into();
+    answer["workers"] = about.workers.into();
+    answer["served"] = json!({
+        "streams": store.map_or(0, |store| store.streams()),
+        "rows": store.map(|store| {
+            let state = store.read();
+            let rows = TableId::ALL.map(|table| (table.shape().name.to_owned(), state.rows(table).into()));
+            rows.into_iter().collect::<serde_json::Map<String, Value>>()
+        }),
+    });
+    Ok(Json(answer))
+}
+
+/// The latest rejected records.
+pub async fn rejects(
+    State(served): State<Arc<Served>>,
+    principal: Extension<Principal>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Refused> {
+    needs(Role::Operator, &principal)?;
+    let pairs = pairs(query.as_deref());
+    let page = Page::parse(&pairs, REJECTS_MAX)?;
+    let (mut feed, mut reason) = (None, None);
+    for (name, text) in &pairs {
+        match name.as_str() {
+            "feed" => feed = Some(text.as_str()),
+            "reason" => reason = Some(text.as_str()),
+            "limit" => {}
+            _ => return Err(Refused::bad(name, "rejects has feed, reason and limit")),
+        }
+    }
+    let rows = served.telemetry.rejects(feed, reason, page.limit.unwrap_or(REJECTS_MAX));
+    Ok(Json(json!({ "rows": rows })))
+}

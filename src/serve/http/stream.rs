@@ -1,0 +1,176 @@
+//! Questions that stay open: what each epoch changes in their answers is sent as it closes.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::Stream;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+
+use super::reply::Refused;
+use super::tables::{fits, known_table, past_of};
+use super::{Served, pairs};
+use crate::serve::access::Principal;
+use crate::serve::history::Past;
+use crate::serve::query::Query;
+use crate::serve::store::{Frontier, Store};
+use crate::serve::topic::{News, Tick, Ticket};
+
+/// Questions of one stream.
+const QUESTIONS_MAX: usize = 16;
+/// Events that wait for a slow reader; behind that its stream falls behind, and ends.
+const EVENTS_WAITING: usize = 64;
+/// How often older windows are read again because newer ones have become older meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// Follows questions.
+pub async fn stream(
+    State(served): State<Arc<Served>>,
+    principal: Extension<Principal>,
+    RawQuery(query): RawQuery,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refused> {
+    let queries = questions(&pairs(query.as_deref()), &principal)?;
+    let store = served.store()?;
+    if store.streams() >= served.limits.streams_max {
+        return Err(Refused::busy("as many streams are open as this server allows"));
+    }
+    let followed = served.ask(move |served| follow(served, &store, &queries)).await?;
+    let (sender, receiver) = mpsc::channel(EVENTS_WAITING);
+    let remains = principal.remains();
+    tokio::spawn(async move {
+        let tell = followed.tell(sender);
+        match remains {
+            // A token that ends, ends what it opened.
+            Some(remains) => _ = tokio::time::timeout(remains, tell).await,
+            None => tell.await,
+        }
+    });
+    let events = futures_util::stream::unfold(receiver, async |mut receiver| {
+        let event = receiver.recv().await?;
+        Some((Ok(event), receiver))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
+}
+
+fn questions(all: &[(String, String)], principal: &Extension<Principal>) -> Result<Vec<Query>, Refused> {
+    let mut queries = Vec::new();
+    for (name, text) in all {
+        if name != "q" {
+            return Err(Refused::bad(name, "a stream has the parameter q alone, as often as needed"));
+        }
+        let (table, parameters) = text.split_once('?').unwrap_or((text, ""));
+        let table = known_table(table, principal)?;
+        let pairs = pairs(Some(parameters));
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| is_of_page(name)) {
+            return Err(Refused::bad(name, "a stream has all rows of its answers, in no order"));
+        }
+        queries.push(Query::parse(table, &pairs, principal.scope())?);
+    }
+    match queries.len() {
+        1..=QUESTIONS_MAX => Ok(queries),
+        _ => Err(Refused::bad("q", format!("one to {QUESTIONS_MAX} questions are expected"))),
+    }
+}
+
+fn is_of_page(name: &str) -> bool {
+    matches!(name, "sort" | "limit" | "offset" | "format")
+}
+
+/// The questions of one stream.
+struct Followed {
+    tickets: Vec<Ticket>,
+    snapshots: Vec<Arc<str>>,
+    frontier: Frontier,
+    ticks: Receiver<Arc<Tick>>,
+}
+
+/// Follows all questions from one epoch on.
+fn follow(served: &Served, store: &Store, queries: &[Query]) -> Result<Followed, Refused> {
+    let mut pasts: HashMap<&Query, Past> = HashMap::new();
+    for _ in 0..ATTEMPTS {
+        let (followed, ticks) = store.follow(|state| {
+            let missing = queries.iter().find(|query| {
+                let edge = state.edge(query.table);
+                !state.topics.has(query) && !fits(pasts.get(query), served, query, edge)
+            });
+            if let Some(missing) = missing {
+                return Ok(Err(missing));
+            }
+            let frontier = state.frontier();
+            let (tables, labels, topics) = state.parts();
+            let topics: Result<Vec<_>, _> = queries
+                .iter()
+                .map(|query| topics.follow(query, pasts.get(query).cloned(), (tables, labels, frontier)))
+                .collect();
+            topics.map(|topics| Ok((topics, frontier)))
+        });
+        match followed? {
+            Ok((topics, frontier)) => {
+                let (tickets, snapshots) = topics.into_iter().unzip();
+                return Ok(Followed { tickets, snapshots, frontier, ticks });
+            }
+            Err(_) => {
+                for query in queries {
+                    if let Some(past) = past_of(served, store, query)? {
+                        pasts.insert(query, past);
+                    }
+                }
+            }
+        }
+    }
+    Err(Refused::busy("the newest windows move on faster than ClickHouse answers; ask again"))
+}
+
+impl Followed {
+    /// Tells the reader, until they leave, fall behind, or have to ask again.
+    async fn tell(mut self, reader: mpsc::Sender<Event>) {
+        for (at, snapshot) in self.snapshots.iter().enumerate() {
+            if reader.send(event("snapshot", at, snapshot)).await.is_err() {
+                return;
+            }
+        }
+        if reader.send(frontier(self.frontier)).await.is_err() {
+            return;
+        }
+        loop {
+            let tick = tokio::select! {
+                tick = self.ticks.recv() => tick,
+                () = reader.closed() => return,
+            };
+            let tick = match tick {
+                Ok(tick) => tick,
+                // Who is too slow begins anew.
+                Err(RecvError::Lagged(_) | RecvError::Closed) => return,
+            };
+            for (at, ticket) in self.tickets.iter().enumerate() {
+                let event = match tick.news.get(&ticket.topic) {
+                    None => continue,
+                    Some(News::Over) => return,
+                    Some(News::Snapshot(rest)) => event("snapshot", at, rest),
+                    Some(News::Change(rest)) => event("change", at, rest),
+                };
+                if reader.send(event).await.is_err() {
+                    return;
+                }
+            }
+            if reader.send(frontier(tick.frontier)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn event(name: &str, query: usize, rest: &str) -> Event {
+    Event::default().event(name).data(format!("{{\"query\":{query},{rest}"))
+}
+
+fn frontier(frontier: Frontier) -> Event {
+    let data = serde_json::to_string(&frontier).unwrap_or_default();
+    Event::default().event("frontier").id(frontier.epoch.to_string()).data(data)
+}

@@ -1,0 +1,184 @@
+//! What is served: the newest windows of every table, as of one closed epoch.
+//!
+//! ```text
+//!   changes of closed epochs ─▶ rows of each table ─▶ answers to questions
+//!                                      │
+//!                                      └─▶ groups of each topic ─▶ what changed ─▶ its streams
+//! ```
+//!
+//! An epoch is taken in whole, behind one lock, so that no reader ever sees a part of it. Rows are kept
+//! as they were published: a state replaces the one before, and a key that is gone goes. Of each table
+//! the oldest windows go when it has too many rows: from its edge on, all of them are held.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use dataflows::model::time::Epoch;
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use super::facts::{Change, Facts, Rows};
+use super::groups::{Groups, TooMany};
+use super::labels::Labels;
+use super::paths::Paths;
+use super::query::Query;
+use super::shape::{TABLES, TableId};
+use super::topic::{Tick, Topics};
+use super::update::Update;
+use crate::names::Names;
+
+/// Ticks that a stream may be behind before it begins anew.
+const TICKS_BEHIND: usize = 64;
+
+/// How far what is served is.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Frontier {
+    /// Everything that was read up to this epoch is in it; 0 before anything is.
+    pub epoch: Epoch,
+    /// How far event time is, in milliseconds since 1970.
+    pub watermark: Option<i64>,
+    /// What was asked for and begins before this moment came from ClickHouse, or isn't known.
+    pub live_since: Option<i64>,
+    /// Up to which epoch ClickHouse had published.
+    pub history_epoch: Option<Epoch>,
+}
+
+/// What is served.
+pub struct Store {
+    state: RwLock<State>,
+    ticks: broadcast::Sender<Arc<Tick>>,
+    rows_max: usize,
+}
+
+/// Its contents at one epoch.
+pub struct State {
+    frontier: Frontier,
+    tables: [Box<dyn Facts>; TABLES],
+    /// The paths of conversions.
+    pub paths: Paths,
+    /// What values are called.
+    pub labels: Labels,
+    /// What is followed.
+    pub topics: Topics,
+}
+
+impl Store {
+    /// An empty store for the values of a run. Each table keeps at most so many rows.
+    pub fn new(names: Arc<Names>, rows_max: usize) -> Self {
+        let state = State {
+            frontier: Frontier::default(),
+            tables: [
+                Box::<Rows<9>>::default(),
+                Box::<Rows<9>>::default(),
+                Box::<Rows<2>>::default(),
+                Box::<Rows<2>>::default(),
+                Box::<Rows<3>>::default(),
+                Box::<Rows<14>>::default(),
+            ],
+            paths: Paths::default(),
+            labels: Labels::new(names),
+            topics: Topics::default(),
+        };
+        Self { state: RwLock::new(state), ticks: broadcast::channel(TICKS_BEHIND).0, rows_max }
+    }
+
+    /// Takes in what the processes have told of the same epochs. All of it counts at once.
+    pub fn apply(&self, updates: &[Update], watermark: Option<i64>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State { frontier, tables, paths, labels, topics } = &mut *state;
+        let mut moved = false;
+        for since in updates.iter().filter_map(Update::edge) {
+            tables.iter_mut().zip(TableId::ALL).for_each(|(rows, table)| {
+                let window = table.shape().window;
+                let start = window.start(since);
+                let whole = start == since;
+                rows.begin_at(if whole { since } else { start + window.millis().unwrap_or_default() });
+            });
+            paths.begin_at(since);
+        }
+        for update in updates {
+            frontier.epoch = frontier.epoch.max(update.epoch);
+            moved |= labels.apply(&update.dimensions);
+            paths.apply(&update.paths);
+            update.rows(&mut |(table, start, key, sums)| {
+                let rows = &mut tables[table as usize];
+                let is_held = rows.set(start, &key, sums, &mut |change: Change<'_>| {
+                    topics.change(table, labels, change);
+                });
+                if !is_held {
+                    topics.missed(table, start);
+                }
+            });
+        }
+        frontier.watermark = watermark.max(frontier.watermark);
+        tables.iter_mut().for_each(|table| table.trim(self.rows_max));
+        paths.trim(self.rows_max);
+        if moved {
+            topics.rebuild(tables, labels);
+        }
+        let tick = topics.tick(*frontier, labels);
+        // Nobody may be listening.
+        let _ = self.ticks.send(Arc::new(tick));
+    }
+
+    /// Reads, at one epoch.
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows topics: `each` subscribes to what it wants, and hears of every epoch behind that one.
+    pub fn follow<T>(&self, each: impl FnOnce(&mut State) -> T) -> (T, broadcast::Receiver<Arc<Tick>>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let ticks = self.ticks.subscribe();
+        (each(&mut state), ticks)
+    }
+
+    /// How many streams are open.
+    pub fn streams(&self) -> usize {
+        self.ticks.receiver_count()
+    }
+}
+
+impl State {
+    /// How far everything is.
+    pub fn frontier(&self) -> Frontier {
+        self.frontier
+    }
+
+    /// From which millisecond on every row of a table is held.
+    pub fn edge(&self, table: TableId) -> i64 {
+        self.tables[table as usize].edge()
+    }
+
+    /// How many rows of a table are held.
+    pub fn rows(&self, table: TableId) -> usize {
+        self.tables[table as usize].rows()
+    }
+
+    /// Adds all rows that are held to the groups of a query.
+    ///
+    /// # Errors
+    /// There are more groups than wanted.
+    pub fn sum_up(&self, groups: &mut Groups) -> Result<(), TooMany> {
+        sum_up(&self.tables, &self.labels, groups);
+        groups.check()
+    }
+
+    /// What a query's answer is true at, when it is answered from here alone.
+    pub fn frontier_of(&self, query: &Query) -> Frontier {
+        let edge = self.edge(query.table);
+        Frontier { live_since: (query.since < edge).then_some(edge), ..self.frontier }
+    }
+
+    /// The tables and names, for a topic, apart from the topics.
+    pub fn parts(&mut self) -> (&[Box<dyn Facts>; TABLES], &Labels, &mut Topics) {
+        (&self.tables, &self.labels, &mut self.topics)
+    }
+}
+
+/// Adds all rows of a query's table to its groups.
+pub fn sum_up(tables: &[Box<dyn Facts>; TABLES], labels: &Labels, groups: &mut Groups) {
+    let Query { table, since, until, .. } = *groups.query();
+    tables[table as usize].scan(since, until, &mut |start, key, sums| {
+        groups.insert(labels, start, key, sums);
+    });
+}

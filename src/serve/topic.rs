@@ -1,0 +1,217 @@
+//! Queries that are followed. All who ask the same share one topic: what an epoch changes in it is
+//! worked out and written once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::answer::{Row, Texts, columns, sums};
+use super::facts::{Change, Facts};
+use super::groups::{Groups, TooMany};
+use super::history::Past;
+use super::labels::Labels;
+use super::query::Query;
+use super::shape::{TABLES, TableId};
+use super::store::{Frontier, sum_up};
+
+/// Groups of one topic.
+pub const GROUPS_MAX: usize = 20_000;
+/// Topics at a time.
+const TOPICS_MAX: usize = 4_096;
+
+/// What an epoch changed.
+#[derive(Debug)]
+pub struct Tick {
+    /// How far everything is now.
+    pub frontier: Frontier,
+    /// What is told of each topic that changed.
+    pub news: BTreeMap<u64, News>,
+}
+
+/// What is told of a topic: the name of the event, and its data but for the opening brace.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// All of it.
+    Snapshot(Arc<str>),
+    /// What changed.
+    Change(Arc<str>),
+    /// It has to be asked for again.
+    Over,
+}
+
+/// Why a topic can't be followed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum TopicError {
+    /// It has too many groups.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// There are too many topics.
+    #[error("the server follows as many different questions as it can; ask again later")]
+    Full,
+}
+
+/// Keeps a topic alive.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    /// The topic's number.
+    pub topic: u64,
+    _alive: Arc<()>,
+}
+
+struct Topic {
+    number: u64,
+    groups: Groups,
+    past: Option<Past>,
+    alive: Arc<()>,
+    /// It rests on rows that are not held, and they have changed.
+    missed: bool,
+    rebuilt: bool,
+}
+
+/// All topics.
+#[derive(Default)]
+pub struct Topics {
+    topics: BTreeMap<Query, Topic>,
+    next: u64,
+}
+
+impl Topics {
+    /// Follows a query, of whose rows `past` are held elsewhere; returns its ticket and all of it.
+    ///
+    /// # Errors
+    /// See [`TopicError`].
+    pub fn follow(
+        &mut self,
+        query: &Query,
+        past: Option<Past>,
+        (tables, labels, frontier): (&[Box<dyn Facts>; TABLES], &Labels, Frontier),
+    ) -> Result<(Ticket, Arc<str>), TopicError> {
+        if !self.topics.contains_key(query) {
+            self.forget();
+            if self.topics.len() >= TOPICS_MAX {
+                return Err(TopicError::Full);
+            }
+            let groups = gather(query, past.as_ref(), tables, labels);
+            groups.check()?;
+            self.next += 1;
+            let topic =
+                Topic { number: self.next, groups, past, alive: Arc::new(()), missed: false, rebuilt: false };
+            self.topics.insert(query.clone(), topic);
+        }
+        let topic = &self.topics[query];
+        let ticket = Ticket { topic: topic.number, _alive: Arc::clone(&topic.alive) };
+        Ok((ticket, snapshot(topic, frontier, labels)))
+    }
+
+    /// Whether somebody follows a query.
+    pub fn has(&self, query: &Query) -> bool {
+        self.topics.contains_key(query)
+    }
+
+    /// A row has changed.
+    pub fn change(&mut self, table: TableId, labels: &Labels, change: Change<'_>) {
+        let of_table = |query: &Query| query.table == table;
+        for (_, topic) in self.topics.iter_mut().filter(|(query, _)| of_table(query)) {
+            topic.groups.change(labels, change);
+        }
+    }
+
+    /// A row has changed that is not held.
+    pub fn missed(&mut self, table: TableId, start: i64) {
+        for (query, topic) in &mut self.topics {
+            topic.missed |= query.table == table && query.since <= start && start < query.until;
+        }
+    }
+
+    /// Campaigns have changed hands.
+    pub fn rebuild(&mut self, tables: &[Box<dyn Facts>; TABLES], labels: &Labels) {
+        for (query, topic) in self.topics.iter_mut().filter(|(query, _)| query.asks_for_advertisers()) {
+            // What ClickHouse summed up was chosen by whom campaigns belonged to.
+            topic.missed |= topic.past.is_some();
+            topic.groups = gather(query, topic.past.as_ref(), tables, labels);
+            topic.rebuilt = true;
+        }
+    }
+
+    /// What has changed since the last tick.
+    pub fn tick(&mut self, frontier: Frontier, labels: &Labels) -> Tick {
+        self.forget();
+        let mut news = BTreeMap::new();
+        let mut over = Vec::new();
+        for (query, topic) in &mut self.topics {
+            let dirty = topic.groups.take_dirty();
+            if topic.missed || topic.groups.check().is_err() {
+                over.push(query.clone());
+                news.insert(topic.number, News::Over);
+            } else if std::mem::take(&mut topic.rebuilt) {
+                news.insert(topic.number, News::Snapshot(snapshot(topic, frontier, labels)));
+            } else if !dirty.is_empty() {
+                news.insert(topic.number, News::Change(change(&topic.groups, dirty, labels)));
+            }
+        }
+        over.iter().for_each(|query| _ = self.topics.remove(query));
+        Tick { frontier, news }
+    }
+
+    /// Lets topics go that nobody follows.
+    fn forget(&mut self) {
+        self.topics.retain(|_, topic| Arc::strong_count(&topic.alive) > 1);
+    }
+}
+
+fn gather(query: &Query, past: Option<&Past>, tables: &[Box<dyn Facts>; TABLES], labels: &Labels) -> Groups {
+    let mut groups = Groups::new(query.clone(), GROUPS_MAX);
+    past.iter().for_each(|past| past.add_to(&mut groups));
+    sum_up(tables, labels, &mut groups);
+    groups
+}
+
+/// JSON without its opening brace: that of each stream holds the number of its question first.
+fn opened(value: &serde_json::Value) -> Arc<str> {
+    value.to_string().split_off(1).into()
+}
+
+fn snapshot(topic: &Topic, frontier: Frontier, labels: &Labels) -> Arc<str> {
+    let (groups, query) = (&topic.groups, topic.groups.query());
+    let columns = columns(query);
+    let mut texts = Texts::new(labels);
+    let mut cells: Vec<_> = groups.iter().collect();
+    cells.sort_unstable_by_key(|(key, _)| **key);
+    let cells: Vec<_> = cells.into_iter().map(|(key, group)| texts.row(query, key, group)).collect();
+    let rows: Vec<_> = cells.iter().map(|cells| Row(&columns, cells)).collect();
+    let frontier = match &topic.past {
+        Some(past) => past.frontier(frontier),
+        None => frontier,
+    };
+    opened(&json!({
+        "frontier": frontier,
+        "table": query.table.shape().name,
+        "step": query.step.as_str(),
+        "group_by": query.columns().map(|(_, name, _)| name).collect::<Vec<_>>(),
+        "total": groups.len(),
+        "sums": sums(query, groups.total()),
+        "rows": rows,
+    }))
+}
+
+fn change(groups: &Groups, dirty: Vec<super::groups::GroupKey>, labels: &Labels) -> Arc<str> {
+    let query = groups.query();
+    let columns = columns(query);
+    let mut texts = Texts::new(labels);
+    let (mut changed, mut gone) = (Vec::new(), Vec::new());
+    for key in dirty {
+        match groups.get(&key) {
+            Some(group) => changed.push(texts.row(query, &key, group)),
+            None => gone.push(texts.key(query, &key)),
+        }
+    }
+    let rows: Vec<_> = changed.iter().map(|cells| Row(&columns, cells)).collect();
+    let gone: Vec<_> = gone.iter().map(|cells| Row(&columns[..cells.len()], cells)).collect();
+    opened(&json!({
+        "rows": rows,
+        "gone": gone,
+        "sums": sums(query, groups.total()),
+        "total": groups.len(),
+    }))
+}

@@ -1,0 +1,391 @@
+//! What the operator's page shows: the latest of what the metrics count, with its history.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dataflows::model::reject::{Feed, Reason};
+use dataflows::model::time::{Epoch, EventTime};
+use serde::Serialize;
+
+use super::{CheckpointWritten, StateSize, now_millis};
+use crate::bindings::TopicPartition;
+use crate::formats::{Batch, Reject};
+
+/// Epochs whose latency is shown.
+const EPOCHS: usize = 120;
+/// Rejected records that are kept of each feed and reason.
+const SAMPLES: usize = 16;
+/// Bytes that are kept of each.
+const SAMPLE_BYTES: usize = 1 << 10;
+/// How long a rate looks back.
+const RATE: Duration = Duration::from_secs(10);
+
+/// How an epoch went.
+#[derive(Copy, Clone, Debug, Serialize)]
+struct EpochTook {
+    epoch: Epoch,
+    /// From its end until the last worker had its tables complete.
+    latency_ms: f64,
+    records: u64,
+}
+
+/// A rejected record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sample {
+    feed: &'static str,
+    reason: &'static str,
+    origin: String,
+    place: i32,
+    position: u64,
+    record: u64,
+    time: Option<i64>,
+    payload: String,
+    hint: String,
+    #[serde(skip)]
+    number: u64,
+}
+
+/// How busy a worker was, and how much it read, since it last said so.
+#[derive(Copy, Clone, Debug)]
+pub struct Load {
+    /// Which process.
+    pub process: usize,
+    /// Which worker, of all.
+    pub worker: usize,
+    /// The part of the time in which its dataflow worked.
+    pub busy: f64,
+    /// Records it read per second.
+    pub records_per_s: f64,
+}
+
+/// How a sink is.
+#[derive(Clone, Debug, Serialize)]
+pub struct SinkState {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it takes what it is given.
+    pub healthy: bool,
+    /// If not, why.
+    pub message: String,
+    /// Up to which epoch it holds everything.
+    pub epoch: Epoch,
+    /// How far that is behind the clock.
+    pub behind_ms: i64,
+}
+
+impl SinkState {
+    /// A sink that holds everything up to `epoch`; a message says what is in its way.
+    pub fn new(name: &'static str, message: String, epoch: Epoch) -> Self {
+        let behind_ms = if epoch > 0 { now_millis() - epoch as i64 } else { 0 };
+        Self { name, healthy: message.is_empty(), message, epoch, behind_ms }
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    partitions: BTreeMap<(String, i32), (Option<i64>, bool)>,
+    state: BTreeMap<(&'static str, usize), (usize, usize)>,
+    epochs: VecDeque<EpochTook>,
+    read: u64,
+    read_before: u64,
+    received: [u64; Feed::ALL.len()],
+    rejected: [[u64; Reason::ALL.len()]; Feed::ALL.len()],
+    rates: VecDeque<(Instant, [u64; Feed::ALL.len()])>,
+    samples: BTreeMap<(Feed, Reason), VecDeque<Sample>>,
+    sampled: u64,
+    loads: BTreeMap<usize, Load>,
+    watermark: Option<i64>,
+    freeze: i64,
+    checkpoint: Option<CheckpointWritten>,
+    sink: Option<SinkState>,
+    live: [i64; 4],
+    id_texts: usize,
+}
+
+/// The board.
+#[derive(Default)]
+pub struct Board(Mutex<Inner>);
+
+impl Board {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn batch(&self, batch: &Batch, received: [usize; 3]) {
+        let inner = &mut *self.inner();
+        inner.read += received.iter().sum::<usize>() as u64;
+        inner.received.iter_mut().zip(received).for_each(|(sum, more)| *sum += more as u64);
+        for reject in &batch.rejects {
+            inner.rejected[reject.feed as usize][reject.reason as usize] += 1;
+        }
+        for reject in batch.rejects.iter().rev().take(SAMPLES).rev() {
+            inner.sampled += 1;
+            let samples = inner.samples.entry((reject.feed, reject.reason)).or_default();
+            samples.truncate(SAMPLES - 1);
+            samples.push_front(sample(reject, inner.sampled));
+        }
+        let now = Instant::now();
+        if inner.rates.back().is_none_or(|(at, _)| now - *at >= RATE / 10) {
+            inner.rates.push_back((now, inner.received));
+            while inner.rates.front().is_some_and(|(at, _)| now - *at > RATE) && inner.rates.len() > 2 {
+                inner.rates.pop_front();
+            }
+        }
+    }
+
+    pub(super) fn live(&self, kind: usize, more: i64) {
+        self.inner().live[kind] += more;
+    }
+
+    pub(super) fn state(&self, StateSize { state, worker, rows, bytes }: StateSize) {
+        self.inner().state.insert((state, worker), (rows, bytes));
+    }
+
+    pub(super) fn id_texts(&self, texts: usize) {
+        self.inner().id_texts = texts;
+    }
+
+    pub(super) fn partition(&self, place: &TopicPartition, greatest: Option<EventTime>, idle: bool) {
+        let key = (place.topic.to_string(), place.partition);
+        self.inner().partitions.insert(key, (greatest.map(EventTime::millis), idle));
+    }
+
+    pub(super) fn horizon(&self, watermark: Option<EventTime>, freeze: EventTime) {
+        let inner = &mut *self.inner();
+        inner.watermark = watermark.map(EventTime::millis).max(inner.watermark);
+        inner.freeze = freeze.millis();
+    }
+
+    /// Several workers tell of one epoch: the slowest counts.
+    pub(super) fn epoch(&self, epoch: Epoch, latency: Duration) {
+        let inner = &mut *self.inner();
+        let latency_ms = latency.as_secs_f64() * 1e3;
+        let records = inner.read - inner.read_before;
+        match inner.epochs.iter_mut().rev().find(|took| took.epoch == epoch) {
+            Some(took) => took.latency_ms = took.latency_ms.max(latency_ms),
+            None => {
+                inner.read_before = inner.read;
+                inner.epochs.push_back(EpochTook { epoch, latency_ms, records });
+                if inner.epochs.len() > EPOCHS {
+                    inner.epochs.pop_front();
+                }
+            }
+        }
+    }
+
+    pub(super) fn load(&self, load: Load) {
+        self.inner().loads.insert(load.worker, load);
+    }
+
+    pub(super) fn checkpoint(&self, written: CheckpointWritten) {
+        self.inner().checkpoint = Some(written);
+    }
+
+    pub(super) fn sink(&self, sink: SinkState) {
+        self.inner().sink = Some(sink);
+    }
+
+    pub(super) fn watermark(&self) -> Option<i64> {
+        self.inner().watermark
+    }
+
+    /// The latest rejected records, of a feed or reason if that is said.
+    pub(super) fn rejects(&self, feed: Option<&str>, reason: Option<&str>, limit: usize) -> Vec<Sample> {
+        let inner = self.inner();
+        let kinds = inner.samples.iter().filter(|((of, why), _)| {
+            feed.is_none_or(|feed| of.as_str() == feed) && reason.is_none_or(|reason| why.as_str() == reason)
+        });
+        let mut samples: Vec<_> = kinds.flat_map(|(_, samples)| samples).cloned().collect();
+        samples.sort_by_key(|sample| std::cmp::Reverse(sample.number));
+        samples.truncate(limit);
+        samples
+    }
+
+    /// Everything at once.
+    pub(super) fn show(&self, memory: u64) -> Shown {
+        let inner = self.inner();
+        let now = now_millis();
+        let age = |millis: i64| now - millis;
+        let rate = |feed: usize| match (inner.rates.front(), inner.rates.back()) {
+            // Nothing may have come since: then the rate sinks.
+            (Some((since, before)), Some(_)) if since.elapsed() <= 2 * RATE => {
+                let seconds = since.elapsed().as_secs_f64().max(1.0);
+                (inner.received[feed] - before[feed]) as f64 / seconds
+            }
+            _ => 0.0,
+        };
+        let feeds = Feed::ALL.into_iter().enumerate().map(|(at, feed)| FeedShown {
+            feed: feed.as_str(),
+            received: inner.received[at],
+            rejected: inner.rejected[at].iter().sum(),
+            rate: rate(at),
+        });
+        let rejects = Feed::ALL.into_iter().flat_map(|feed| {
+            let reasons = Reason::ALL.into_iter().zip(inner.rejected[feed as usize]);
+            let some = reasons.filter(|(_, count)| *count > 0);
+            some.map(move |(reason, count)| RejectsShown {
+                feed: feed.as_str(),
+                reason: reason.as_str(),
+                count,
+            })
+        });
+        let partitions = inner.partitions.iter().map(|((topic, partition), (time, idle))| PartitionShown {
+            topic: topic.clone(),
+            partition: *partition,
+            event_time: *time,
+            event_lag_ms: time.map(age),
+            idle: *idle,
+        });
+        let state = inner.state.iter().map(|((arrangement, worker), (rows, bytes))| StateShown {
+            arrangement,
+            worker: *worker,
+            rows: *rows,
+            bytes: *bytes,
+        });
+        let loads = inner.loads.values().map(|load| LoadShown {
+            process: load.process,
+            worker: load.worker,
+            busy: load.busy,
+            records_per_s: load.records_per_s,
+        });
+        let [bids, impressions, clicks, conversions] = inner.live;
+        Shown {
+            partitions: partitions.collect(),
+            feeds: feeds.collect(),
+            epochs: EpochsShown::new(&inner.epochs),
+            watermark: inner.watermark,
+            watermark_lag_ms: inner.watermark.map(age),
+            freeze: inner.freeze,
+            live_events: LiveShown { bids, impressions, clicks, conversions },
+            id_texts: inner.id_texts,
+            memory_bytes: memory,
+            state: state.collect(),
+            checkpoint: inner.checkpoint.map(|written| CheckpointShown {
+                epoch: written.epoch,
+                age_ms: age(written.epoch as i64),
+                bytes: written.bytes,
+                segments: written.segments,
+            }),
+            sinks: inner.sink.iter().cloned().collect(),
+            workers_load: loads.collect(),
+            rejects: rejects.collect(),
+        }
+    }
+}
+
+fn sample(reject: &Reject, number: u64) -> Sample {
+    let kept = crate::sinks::clickhouse::Reject::from(reject.clone());
+    Sample {
+        feed: kept.feed.as_str(),
+        reason: kept.reason.as_str(),
+        origin: kept.origin.to_string(),
+        place: kept.place,
+        position: kept.position,
+        record: kept.record,
+        time: kept.time.map(EventTime::millis),
+        payload: String::from_utf8_lossy(&kept.payload[..kept.payload.len().min(SAMPLE_BYTES)]).into_owned(),
+        hint: kept.hint,
+        number,
+    }
+}
+
+/// Everything that the board shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    partitions: Vec<PartitionShown>,
+    feeds: Vec<FeedShown>,
+    epochs: EpochsShown,
+    watermark: Option<i64>,
+    watermark_lag_ms: Option<i64>,
+    freeze: i64,
+    live_events: LiveShown,
+    id_texts: usize,
+    memory_bytes: u64,
+    state: Vec<StateShown>,
+    checkpoint: Option<CheckpointShown>,
+    sinks: Vec<SinkState>,
+    workers_load: Vec<LoadShown>,
+    rejects: Vec<RejectsShown>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct PartitionShown {
+    topic: String,
+    partition: i32,
+    event_time: Option<i64>,
+    event_lag_ms: Option<i64>,
+    idle: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct FeedShown {
+    feed: &'static str,
+    received: u64,
+    rejected: u64,
+    rate: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct EpochsShown {
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+    max_ms: Option<f64>,
+    history: Vec<EpochTook>,
+}
+
+impl EpochsShown {
+    fn new(epochs: &VecDeque<EpochTook>) -> Self {
+        let mut latencies: Vec<f64> = epochs.iter().map(|took| took.latency_ms).collect();
+        latencies.sort_by(f64::total_cmp);
+        let quantile = |part: f64| {
+            let at = (latencies.len() as f64 * part).ceil() as usize;
+            latencies.get(at.max(1) - 1).copied()
+        };
+        Self {
+            p50_ms: quantile(0.5),
+            p99_ms: quantile(0.99),
+            max_ms: quantile(1.0),
+            history: epochs.iter().copied().collect(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct LiveShown {
+    bids: i64,
+    impressions: i64,
+    clicks: i64,
+    conversions: i64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct StateShown {
+    arrangement: &'static str,
+    worker: usize,
+    rows: usize,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct CheckpointShown {
+    epoch: Epoch,
+    age_ms: i64,
+    bytes: u64,
+    segments: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct LoadShown {
+    process: usize,
+    worker: usize,
+    busy: f64,
+    records_per_s: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct RejectsShown {
+    feed: &'static str,
+    reason: &'static str,
+    count: u64,
+}
