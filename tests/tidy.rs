@@ -7,10 +7,20 @@ use std::path::{Path, PathBuf};
 const GRAPH_ROOMS: [&str; 4] = ["model", "rules", "operators", "graphs"];
 
 /// Rooms of the program that know nothing of the graphs.
-const EDGE_ROOMS: [&str; 9] =
-    ["formats", "sources", "sinks", "store", "config", "generate", "telemetry", "checkpoint", "archive"];
+const EDGE_ROOMS: [&str; 10] = [
+    "formats",
+    "sources",
+    "sinks",
+    "store",
+    "config",
+    "generate",
+    "telemetry",
+    "checkpoint",
+    "archive",
+    "serve",
+];
 
-/// What `sinks` may know of the graphs: the keys of the tables it writes.
+/// What `sinks` and `serve` may know of the graphs: the keys of the tables.
 const TABLE_KEYS: [&str; 2] =
     ["dataflows::graphs::attribution::PathStep", "dataflows::graphs::auctions::SupplyKey"];
 

@@ -17,16 +17,23 @@ use crate::serve::http::{About, Server, ServerError};
 /// Runs the demo.
 pub fn run(args: &args::Demo) -> anyhow::Result<()> {
     let plan = Plan { auctions: args.auctions, seed: args.seed, days: 1.0, ..Plan::default() };
-    if args.live { run_live(args, plan) } else { run_files(args, &plan) }
+    if args.live { run_live(args, plan) } else { run_files(args, plan) }
 }
 
-fn run_files(args: &args::Demo, plan: &Plan) -> anyhow::Result<()> {
+/// Few enough campaigns that each has something to show.
+const SMALL: Plan = Plan { campaigns: 60, advertisers: 12, sites: 200, users: 20_000, ..Plan::DEFAULT };
+
+fn run_files(args: &args::Demo, plan: Plan) -> anyhow::Result<()> {
     let started = Instant::now();
     let config = Config::load(None)?;
-    let feeds = args.output.join("feeds");
-    show::line(&format!("writing a day of {} auctions to {}", show::count(plan.auctions), feeds.display()))?;
-    write(plan, Format::Raw, &feeds, true, &mut |_| ())?;
     let shown = stage(args, &config)?;
+    // With a page, there is a day before, to compare with.
+    let days = if shown.is_some() { 2 } else { 1 };
+    let Plan { auctions, seed, .. } = plan;
+    let plan = Plan { auctions: auctions * days, seed, days: days as f64, ..SMALL };
+    let feeds = args.output.join("feeds");
+    show::line(&format!("writing {} auctions to {}", show::count(plan.auctions), feeds.display()))?;
+    write(&plan, Format::Raw, &feeds, true, &mut |_| ())?;
     match &shown {
         Some((_, server)) => show::line(&format!(
             "the dashboard is at {} until Ctrl-C; a day passes in a minute there:\n",
@@ -86,7 +93,7 @@ fn stage(args: &args::Demo, config: &Config) -> anyhow::Result<Option<(Stage, Se
         (served, _) => served?,
     };
     let stop = super::launch::stop_on_signal(&super::launch::Processes::default())?;
-    Ok(Some((Stage { served, telemetry: Arc::clone(&telemetry), pace: PACE, stop }, server)))
+    Ok(Some((Stage { served, telemetry: Arc::clone(&telemetry), pace: PACE, past: 0.5, stop }, server)))
 }
 
 /// Where the dashboard is unless somebody wants it elsewhere.

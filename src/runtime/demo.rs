@@ -55,6 +55,8 @@ pub struct Stage {
     pub telemetry: Arc<Telemetry>,
     /// The time from one epoch to the next.
     pub pace: Duration,
+    /// The part of the traffic that is there from the beginning.
+    pub past: f64,
     /// Set from outside to go on without pauses.
     pub stop: Arc<AtomicBool>,
 }
@@ -154,11 +156,11 @@ impl Playing {
     }
 
     /// Shows what an epoch has changed, and waits for the next one.
-    fn show(&self, changed: &Upserts, latest: Option<EventTime>, latency: Duration) {
+    fn show(&self, changed: &Upserts, reached: Option<EventTime>, latency: Duration) {
         let Stage { telemetry, pace, .. } = &self.stage;
-        telemetry.horizon(latest, EventTime::MIN);
+        telemetry.horizon(reached, EventTime::MIN);
         telemetry.epoch(changed.epochs.last, latency);
-        self.store.apply(&[Update::from(changed)], latest.map(EventTime::millis));
+        self.store.apply(&[Update::from(changed)], reached.map(EventTime::millis));
         let began = Instant::now();
         while began.elapsed() < *pace && !self.is_stopped() {
             std::thread::sleep((*pace).min(PULSE / 20));
@@ -239,13 +241,15 @@ fn run(
     let mut lanes = script.lanes.lock().unwrap_or_else(PoisonError::into_inner);
     let mut job = Job::new(worker, &script.rows);
     let mut following = script.stage.as_ref().map(|_| Following::new(worker, job.outputs()));
-    let steps = if script.stage.is_some() { STEPS } else { 1 };
+    // Who looks at a page sees the last day go by, and what came before it at once.
+    let (steps, past) = script.stage.as_ref().map_or((1, 0.0), |playing| (STEPS, playing.stage.past));
     let mut first = now_millis();
     job.advance_to(first);
     for step in 0..HALF_HOURS * steps {
         let (half_hour, is_whole) = (step / steps, (step + 1) % steps == 0);
         let is_last = step + 1 == HALF_HOURS * steps;
-        let share = if is_last { 2.0 } else { (step + 1) as f64 / (HALF_HOURS * steps) as f64 };
+        let done = (step + 1) as f64 / (HALF_HOURS * steps) as f64;
+        let share = if is_last { 2.0 } else { past + (1.0 - past) * done };
         for lane in lanes.iter_mut() {
             lane.read(share, script, |batch| {
                 script.stage.iter().for_each(|playing| playing.stage.telemetry.batch(batch));
@@ -262,9 +266,9 @@ fn run(
         job.catch_up(worker, || false);
         let latency = closing.elapsed();
         if let (Some(playing), Some(following)) = (&script.stage, &mut following) {
-            let latest = job.latest();
+            let reached = job.reached();
             // Followed apart from the tables themselves, and complete with them.
-            playing.show(&following.take(epochs, EventTime::MIN), latest, latency);
+            playing.show(&following.take(epochs, EventTime::MIN), reached, latency);
         }
         if is_whole {
             let mut totals = Measures::default();

@@ -90,7 +90,7 @@ pub struct Job {
     epoch: Epoch,
     counts: Counts,
     arrived: Arrived,
-    latest: Option<EventTime>,
+    latest: [Option<EventTime>; Feed::ALL.len()],
     /// With several processes: the texts of keys.
     telling: Option<Telling>,
 }
@@ -148,7 +148,7 @@ impl Job {
             lookups.iter().for_each(|row| inputs.lookups.update(*row, 1));
         }
         let (counts, arrived) = (Counts::default(), Arrived::default());
-        Self { inputs, outputs, traces: Some(traces), epoch: 0, counts, arrived, latest: None, telling }
+        Self { inputs, outputs, traces: Some(traces), epoch: 0, counts, arrived, latest: [None; 3], telling }
     }
 
     /// Takes a batch into the present epoch.
@@ -187,7 +187,8 @@ impl Job {
     }
 
     fn arrive(&mut self, feed: Feed, ts: EventTime) {
-        self.latest = self.latest.max(Some(ts));
+        let latest = &mut self.latest[feed as usize];
+        *latest = (*latest).max(Some(ts));
         self.arrived.count(QualityKey { minute: ts.minute(), feed, what: Quality::Received }, 1);
     }
 
@@ -244,7 +245,12 @@ impl Job {
 
     /// The greatest time of an event that this worker's sources read.
     pub fn latest(&self) -> Option<EventTime> {
-        self.latest
+        self.latest.iter().copied().max().flatten()
+    }
+
+    /// How far all feeds are: the least of the greatest times of each.
+    pub fn reached(&self) -> Option<EventTime> {
+        self.latest.iter().copied().min().flatten()
     }
 
     /// What this worker's sources counted.

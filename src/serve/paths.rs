@@ -10,6 +10,7 @@ use dataflows::model::measures::Credit;
 use dataflows::model::time::Minute;
 use serde::Serialize;
 
+use super::answer::{Cell, CellKind, Rows};
 use super::labels::Labels;
 use super::query::{Pairs, QueryError, Scope, time};
 use crate::sinks::clickhouse::Upsert;
@@ -164,6 +165,52 @@ impl Paths {
         let part = found.into_iter().skip(query.offset).take(query.limit);
         (part.map(|((minute, conversion), path)| row(labels, *minute, *conversion, path)).collect(), total)
     }
+}
+
+/// Paths as a table, one row for each touch.
+pub fn flat(paths: &[PathRow]) -> Rows {
+    const CREDIT: [&str; Model::COUNT] = [
+        "credit_micros_first_touch",
+        "credit_micros_last_touch",
+        "credit_micros_linear",
+        "credit_micros_position_based",
+        "credit_micros_time_decay",
+    ];
+    const REVENUE: [&str; Model::COUNT] = [
+        "revenue_micros_first_touch",
+        "revenue_micros_last_touch",
+        "revenue_micros_linear",
+        "revenue_micros_position_based",
+        "revenue_micros_time_decay",
+    ];
+    let mut columns = vec![
+        ("time", CellKind::Time),
+        ("conversion_id", CellKind::Text),
+        ("position", CellKind::Int),
+        ("touch_id", CellKind::Text),
+        ("kind", CellKind::Text),
+        ("touch_time", CellKind::Time),
+        ("campaign_id", CellKind::Text),
+    ];
+    columns.extend(CREDIT.into_iter().chain(REVENUE).map(|name| (name, CellKind::Int)));
+    let touches = paths.iter().flat_map(|path| (0..).zip(&path.touches).map(move |touch| (path, touch)));
+    let cells = touches.map(|(path, (position, touch))| {
+        let mut cells = vec![
+            Cell::Int(path.time),
+            Cell::Text(path.conversion_id.clone()),
+            Cell::Int(position),
+            Cell::Text(touch.touch_id.clone()),
+            Cell::Text(touch.kind.to_owned()),
+            Cell::Int(touch.time),
+            Cell::Text(touch.campaign_id.clone()),
+        ];
+        for parts in [&touch.credit_micros, &touch.revenue_micros] {
+            let by_model = Model::ALL.map(|model| parts[model.as_str()].as_i64());
+            cells.extend(by_model.map(|part| part.map_or(Cell::None, Cell::Int)));
+        }
+        cells
+    });
+    Rows { columns, cells: cells.collect() }
 }
 
 fn row(labels: &Labels, minute: Minute, conversion: Id, path: &[PathStep]) -> PathRow {

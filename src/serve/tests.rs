@@ -125,7 +125,9 @@ impl Game {
         let page = super::query::Page::default();
         let rows = super::answer::rows(&groups, &page, 10_000, &state.labels).expect("no order is asked for");
         let shown = rows.cells.iter().map(|cells| {
-            let row = serde_json::to_value(super::answer::Row(&rows.columns, cells)).expect("JSON");
+            // By way of text, as a page reads it.
+            let text = serde_json::to_string(&super::answer::Row(&rows.columns, cells)).expect("JSON");
+            let row = serde_json::from_str(&text).expect("JSON");
             (key_of(&row), row)
         });
         shown.collect()
@@ -274,7 +276,7 @@ fn users_of_several_days_are_not_added_up() {
 fn what_is_not_held_any_more_ends_the_topics_that_rest_on_it() {
     let mut game = Game::new(3, 40);
     let query = game.query(TableId::PerformanceHour, "", Scope::All);
-    let mut open = |game: &Game| {
+    let open = |game: &Game| {
         game.store.follow(|state| {
             let frontier = state.frontier();
             let (tables, labels, topics) = state.parts();

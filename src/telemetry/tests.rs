@@ -77,3 +77,28 @@ fn every_name_says_its_unit() {
         assert!(name.starts_with("advertisex_") && units.iter().any(|unit| name.ends_with(unit)), "{name}");
     }
 }
+
+#[test]
+fn alerts_and_panels_ask_for_metrics_that_there_are() {
+    let text = Telemetry::default().text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let endings = |kind: &str| match kind {
+        "counter" => &["_total"][..],
+        "histogram" => &["_bucket", "_sum", "_count"],
+        _ => &[""],
+    };
+    let known: Vec<String> = types
+        .flat_map(|(name, kind)| endings(kind).iter().map(move |ending| format!("{name}{ending}")))
+        .collect();
+    for file in ["deploy/prometheus/alerts.yaml", "deploy/grafana/run.json"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let asked = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let words = asked.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let mut count = 0;
+        for word in words.filter(|word| word.starts_with("advertisex_")) {
+            assert!(known.iter().any(|name| name == word), "{file} asks for {word}");
+            count += 1;
+        }
+        assert!(count > 5, "{file}");
+    }
+}

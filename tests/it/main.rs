@@ -11,3 +11,4 @@ mod hosts_apart;
 mod network;
 mod oracle;
 mod random;
+mod served;

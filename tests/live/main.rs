@@ -2,10 +2,12 @@
 
 mod archive;
 mod broker;
+mod browser;
 mod bucket;
 mod clickhouse;
 mod cluster;
 mod crash;
+mod dashboard;
 mod demo;
 mod generation;
 mod golden;

@@ -196,7 +196,9 @@ async fn admit(
             }
         },
     };
-    audit(admitted.as_ref().ok(), peer.ip(), &method, &path, answer.status().as_u16());
+    if !served.access.is_open() {
+        audit(admitted.as_ref().ok(), peer.ip(), &method, &path, answer.status().as_u16());
+    }
     answer
 }
 

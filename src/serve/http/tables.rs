@@ -15,7 +15,7 @@ use crate::serve::access::{Principal, Role};
 use crate::serve::answer::{Row, Rows, rows, sums};
 use crate::serve::groups::Groups;
 use crate::serve::history::Past;
-use crate::serve::paths::PathQuery;
+use crate::serve::paths::{PathQuery, flat};
 use crate::serve::query::{LIMIT, LIMIT_MAX, Page, Query};
 use crate::serve::shape::TableId;
 use crate::serve::store::{Frontier, Store};
@@ -132,11 +132,9 @@ pub async fn paths(
     State(served): State<Arc<Served>>,
     Extension(principal): Extension<Principal>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Response, Refused> {
     let pairs = pairs(query.as_deref());
-    if Form::parse(&pairs)? != Form::Json {
-        return Err(Refused::bad("format", "conversion_paths can be had as json"));
-    }
+    let form = Form::parse(&pairs)?;
     let page = Page::parse(&pairs, LIMIT_MAX)?;
     let mut query = PathQuery::parse(&pairs, principal.scope())?;
     (query.limit, query.offset) = (page.limit.unwrap_or(LIMIT), page.offset);
@@ -148,9 +146,12 @@ pub async fn paths(
             let (rows, total) = state.paths.rows(&query, &state.labels);
             let before = query.since.is_none_or(|since| since < edge) && edge > 0;
             let frontier = Frontier { live_since: before.then_some(edge), ..state.frontier() };
+            if form != Form::Json {
+                return export::file(form, "conversion_paths", &flat(&rows), frontier);
+            }
             let answer =
                 json!({ "frontier": frontier, "table": "conversion_paths", "total": total, "rows": rows });
-            Ok(Json(answer))
+            Ok(Json(answer).into_response())
         })
         .await
 }

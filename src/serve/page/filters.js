@@ -1,4 +1,4 @@
-// The filter bar: one button per dimension with a searchable list of values, and what is chosen as removable chips.
+// The filter bar: one button per dimension with a searchable list of values; a button says what is chosen.
 
 import {getJson, tableUrl} from './api.js';
 import {h, patchKeyed, setAttr, setText} from './dom.js';

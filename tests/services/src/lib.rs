@@ -25,6 +25,7 @@
 //! |---|---|
 //! | `ADVERTISEX_KAFKA` | brokers to use, `host:port`, instead of starting one |
 //! | `ADVERTISEX_CLICKHOUSE` | the server to use, `http://user:password@host:port` |
+//! | `ADVERTISEX_CHROMIUM` | the browser to use, instead of an installed one or Debian's |
 //! | `ADVERTISEX_SERVICES_DIR` | where downloads and data lie; `services` in cargo's target directory |
 //! | `ADVERTISEX_SERVICES_BIN` | the program `services`, if it stands elsewhere |
 //! | `ADVERTISEX_MAVEN_URL`, `ADVERTISEX_NPM_URL`, `ADVERTISEX_PYPI_FILES_URL` | mirrors |
@@ -32,6 +33,7 @@
 
 #![forbid(unsafe_code)]
 
+mod browser;
 mod cache;
 mod clickhouse;
 mod download;
@@ -48,6 +50,7 @@ mod server;
 
 use std::io::{self, Write};
 
+pub use browser::{CHROMIUM_VARIABLE, axe, chromium};
 pub use clickhouse::{CLICKHOUSE_VARIABLE, ClickHouse, ClickHouseSettings};
 pub use error::{Error, Result};
 pub use kafka::{KAFKA_VARIABLE, Kafka, KafkaSettings};

@@ -20,6 +20,16 @@ const ENGINE: Artifact = Artifact {
     sha256: "c0d32b129e988f2b9a9a31c9141aecf5e1e2453f9a079efc4d36ab8e3f92b2ad",
 };
 
+/// The version of axe-core.
+pub(crate) const AXE_VERSION: &str = "4.14.1";
+
+/// The checker of accessibility.
+pub(crate) const AXE: Artifact = Artifact {
+    registry: Registry::Npm,
+    path: "axe-core/-/axe-core-4.14.1.tgz",
+    sha256: "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745",
+};
+
 /// The version of S3Proxy.
 pub(crate) const S3PROXY_VERSION: &str = "4.1.0";
 

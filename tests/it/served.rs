@@ -1,0 +1,516 @@
+//! The query API over real sockets: who may see what, what is said to whom asks strangely, and that
+//! nothing of what one advertiser owns shows in what another is told.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use advertisex::names::Names;
+use advertisex::serve::access::{Access, Bearer, Principal, Role, digest};
+use advertisex::serve::http::{About, Limits, Served, Server};
+use advertisex::serve::openapi;
+use advertisex::serve::store::Store;
+use advertisex::serve::update::Update;
+use advertisex::sinks::clickhouse::{Epochs, Upserts};
+use advertisex::telemetry::Telemetry;
+use dataflows::graphs::attribution::PathStep;
+use dataflows::model::events::{Country, Device, Placed};
+use dataflows::model::lookups::Model;
+use dataflows::model::measures::{Credit, Measures, Reach, Supply};
+use dataflows::model::reject::Feed;
+use dataflows::model::time::{Day, EventTime, Hour, Minute};
+use serde_json::{Value, json};
+
+const HOUR: i64 = 3_600_000;
+
+/// A server over a made-up run.
+struct Site {
+    server: Server,
+    store: Arc<Store>,
+    names: Arc<Names>,
+    epoch: u64,
+}
+
+fn limits() -> Limits {
+    Limits {
+        requests_per_second: NonZeroU32::new(100_000).expect("above 0"),
+        streams_max: 64,
+        connections_max: 64,
+    }
+}
+
+fn bearers() -> Vec<Bearer> {
+    let bearer = |token, role, advertisers: &[&str]| Bearer {
+        digest: digest(token),
+        principal: Principal::new(token, role, advertisers.iter().map(|id| (*id).to_owned()).collect(), None),
+    };
+    vec![
+        bearer("alpha-viewer", Role::Viewer, &["alpha"]),
+        bearer("bravo-viewer", Role::Viewer, &["bravo"]),
+        bearer("alpha-analyst", Role::Analyst, &["alpha"]),
+        bearer("analyst", Role::Analyst, &[]),
+        bearer("operator", Role::Operator, &[]),
+    ]
+}
+
+impl Site {
+    fn open(bearers: Vec<Bearer>, limits: Limits) -> Self {
+        let names = Arc::new(Names::default());
+        let store = Arc::new(Store::new(Arc::clone(&names), 1_000_000));
+        let about = About {
+            job: "test".to_owned(),
+            currency: "EUR".to_owned(),
+            processes: 1,
+            workers: 1,
+            started: 1,
+        };
+        let served = Arc::new(Served::new(
+            about,
+            Arc::<Telemetry>::default(),
+            Access::new(bearers, None),
+            limits,
+            false,
+        ));
+        served.open(Arc::clone(&store), None);
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let server = Server::start(address, served, None).expect("a free port");
+        Self { server, store, names, epoch: 0 }
+    }
+
+    /// Adds an hour of an advertiser's campaign to every table, or of one that belongs to nobody.
+    fn publish(&mut self, hour: u32, campaign: &str, advertiser: Option<&str>) {
+        self.epoch += 1;
+        let name = |text: &str| self.names.name(text).expect("no collision");
+        let id = |text: &str| self.names.id(text, EventTime::MIN).expect("no collision");
+        let epochs = Epochs { first: self.epoch, last: self.epoch };
+        let mut upserts = Upserts::new(epochs);
+        let sums = Measures {
+            bids: 10,
+            wins: 5,
+            impressions: 4,
+            clicks: 2,
+            conversions: 1,
+            spend_micros: 7_000_000 + i64::from(hour),
+            revenue_micros: 9_000_000,
+            bid_micros: 100,
+            ..Measures::default()
+        };
+        upserts.performance_minute.push(((Minute(hour * 60), name(campaign)), Some(sums)));
+        let place = Placed {
+            window: Hour(hour),
+            campaign: name(campaign),
+            creative: name(&format!("creative of {campaign}")),
+            site: name("news.example"),
+            country: Country::parse("DE").expect("a country"),
+            device: Device::Mobile,
+        };
+        upserts.performance_hour.push((place, Some(sums)));
+        let owed = Credit { credit_micros: 1_000_000, revenue_micros: 9_000_000 };
+        for model in Model::ALL {
+            upserts.attribution_hour.push((((Hour(hour), name(campaign)), model), Some(owed)));
+        }
+        upserts.reach_day.push(((Day(hour / 24), name(campaign)), Some(Reach { users: 3, impressions: 4 })));
+        let step = PathStep {
+            minute: Minute(hour * 60),
+            touch: id(&format!("touch of {campaign}")),
+            campaign: name(campaign),
+            owed: [owed; Model::COUNT],
+            ..PathStep::default()
+        };
+        upserts.conversion_paths.push((id(&format!("conversion of {campaign} {hour}")), Some([step].into())));
+        if let Some(advertiser) = advertiser {
+            let title: Box<str> = format!("A campaign of {advertiser}").into();
+            upserts.dimensions[0].push((name(campaign), Some([advertiser.into(), title])));
+            upserts.dimensions[1]
+                .push((name(advertiser), Some([advertiser.to_uppercase().into(), "".into()])));
+        }
+        self.store.apply(&[Update::from(&upserts)], Some(i64::from(hour) * HOUR));
+    }
+
+    /// Adds what belongs to no campaign.
+    fn publish_supply(&mut self) {
+        self.epoch += 1;
+        let mut upserts = Upserts::new(Epochs { first: self.epoch, last: self.epoch });
+        let key = dataflows::graphs::auctions::SupplyKey { hour: Hour(1), ..Default::default() };
+        upserts.supply_hour.push((key, Some(Supply { bid_requests: 9, bids: 8, wins: 1 })));
+        let mut counts = [0; 14];
+        (counts[0], counts[1]) = (5, 5);
+        upserts.quality_minute.push(((Minute(60), Feed::Events), Some(counts)));
+        self.store.apply(&[Update::from(&upserts)], None);
+    }
+
+    /// Says that nothing has changed up to an epoch.
+    fn reach(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.store.apply(&[Update::nothing(epoch)], Some(100 * HOUR));
+    }
+
+    fn get(&self, token: &str, path: &str) -> (u16, String) {
+        request(self.server.address(), &format!("GET /api/v1{path}"), &bearer(token), "")
+    }
+
+    fn json(&self, token: &str, path: &str) -> Value {
+        let (status, body) = self.get(token, path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+}
+
+fn bearer(token: &str) -> String {
+    if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") }
+}
+
+/// A request on a connection of its own; its status and body.
+fn request(address: SocketAddr, line: &str, headers: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let length = body.len();
+    let text = format!(
+        "{line} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    );
+    // Who is refused may be hung up on while they still talk.
+    let _ = stream.write_all(text.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    if status != 0 && !head.contains("content-security-policy") {
+        assert!(status == 400 || status == 431, "every answer is secured: {head}");
+    }
+    (status, body.to_owned())
+}
+
+/// Alpha's campaigns are there in both; the others' only in the second.
+fn two_sites() -> [Site; 2] {
+    let [mut alone, mut shared] = [(); 2].map(|()| Site::open(bearers(), limits()));
+    for hour in [1, 2, 30] {
+        for campaign in ["alpha-1", "alpha 2, \"quoted\""] {
+            alone.publish(hour, campaign, Some("alpha"));
+            shared.publish(hour, campaign, Some("alpha"));
+        }
+        shared.publish(hour, "bravo-1", Some("bravo"));
+        shared.publish(hour, "nobody-1", None);
+    }
+    shared.publish_supply();
+    for site in [&mut alone, &mut shared] {
+        site.reach(1_000);
+    }
+    [alone, shared]
+}
+
+/// Values to ask with, for any parameter.
+fn values(name: &str) -> &'static [&'static str] {
+    match name {
+        "since" | "until" => &["0", "1970-01-02T00:00:00Z", "3600000"],
+        "step" => &["minute", "hour", "day", "all"],
+        "group_by" => &["", "campaign_id", "campaign_id,site", "device"],
+        "campaign_id" => &["alpha-1", "bravo-1", "nobody-1"],
+        "advertiser_id" => &["alpha", "bravo", ""],
+        "creative_id" => &["creative of bravo-1", "creative of alpha-1"],
+        "site" => &["news.example"],
+        "conversion_id" => &["conversion of bravo-1 1", "conversion of alpha-1 1"],
+        "sort" => &["-time", "time", "-spend_micros,campaign_id", "users"],
+        "limit" => &["0", "1", "1000"],
+        "offset" => &["0", "1"],
+        "format" => &["csv", "parquet", "json"],
+        "q" => &["performance_minute", "performance_hour?step=all&group_by=campaign_id&advertiser_id=bravo"],
+        _ => &["DE", "mobile", "last_touch", "events", "malformed"],
+    }
+}
+
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// Every address that the document describes, asked with no parameter, with each one alone, and with
+/// each two.
+fn addresses() -> BTreeSet<String> {
+    let document = openapi::document();
+    let mut addresses = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        let get = &methods["get"];
+        let parameters = get["parameters"].as_array().cloned().unwrap_or_default();
+        let in_query = |parameter: &&Value| parameter["in"] == "query";
+        let names: Vec<_> = parameters
+            .iter()
+            .filter(in_query)
+            .map(|parameter| parameter["name"].as_str().expect("a name"))
+            .collect();
+        let paths: Vec<String> = match path.contains("{dimension}") {
+            true => ["campaign", "advertiser", "creative", "site"]
+                .map(|dimension| path.replace("{dimension}", dimension))
+                .into(),
+            false => vec![path.clone()],
+        };
+        for path in paths {
+            if path == "/stream" {
+                // Streams don't end; they have a test of their own.
+                continue;
+            }
+            addresses.insert(path.clone());
+            for (at, one) in names.iter().enumerate() {
+                for value in values(one) {
+                    addresses.insert(format!("{path}?{}", encoded(&[(one, value)])));
+                    for other in &names[at + 1..] {
+                        for more in values(other) {
+                            addresses.insert(format!("{path}?{}", encoded(&[(one, value), (other, more)])));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    addresses
+}
+
+#[test]
+fn nothing_of_others_changes_what_a_viewer_is_told() {
+    let [alone, shared] = two_sites();
+    let addresses = addresses();
+    assert!(addresses.len() > 2_000, "{}", addresses.len());
+    let mut good = 0;
+    for address in &addresses {
+        // Of these the first says what time it is, the others are the same for all.
+        if address.starts_with("/session") || address.starts_with("/openapi") {
+            continue;
+        }
+        for token in ["alpha-viewer", "alpha-analyst"] {
+            let (here, there) = (alone.get(token, address), shared.get(token, address));
+            assert_eq!(here, there, "{token} {address}");
+            good += usize::from(here.0 == 200);
+            assert!(matches!(here.0, 200 | 400 | 403 | 422), "{address}: {here:?}");
+        }
+    }
+    assert!(good > 1_000, "{good}");
+    let seen = shared.json("bravo-viewer", "/tables/performance_minute");
+    assert_eq!(seen["total"], 3, "there was something to be seen: {seen}");
+}
+
+#[test]
+fn a_stream_tells_a_viewer_nothing_of_others() {
+    let [mut alone, mut shared] = two_sites();
+    let questions = [
+        ("q", "performance_minute?step=all&group_by="),
+        ("q", "performance_hour?group_by=campaign_id,site"),
+        ("q", "attribution_hour?step=day"),
+        ("q", "reach_day?advertiser_id=bravo"),
+    ];
+    let address = format!("GET /api/v1/stream?{}", encoded(&questions));
+    let open = |site: &Site| {
+        let mut stream = TcpStream::connect(site.server.address()).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let text = format!("{address} HTTP/1.1\r\nHost: here\r\n{}\r\n", bearer("alpha-viewer"));
+        stream.write_all(text.as_bytes()).expect("asked");
+        stream
+    };
+    let mut streams = [open(&alone), open(&shared)];
+    let until = |stream: &mut TcpStream, epoch: u64| {
+        let mut text = Vec::new();
+        let (end, began) = (format!("\"epoch\":{epoch},"), Instant::now());
+        while !String::from_utf8_lossy(&text).contains(&format!("event: frontier\nid: {epoch}\n")) {
+            let mut bytes = [0; 4096];
+            let read = stream.read(&mut bytes).unwrap_or_else(|error| panic!("{end}: {error}"));
+            assert!(read > 0 && began.elapsed() < Duration::from_secs(20), "the stream goes on");
+            text.extend_from_slice(&bytes[..read]);
+        }
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let data = text.lines().filter(|line| line.starts_with("data: ") && !line.contains("\"epoch\""));
+        data.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut told: [Vec<String>; 2] = Default::default();
+    for (told, stream) in told.iter_mut().zip(&mut streams) {
+        told.extend(until(stream, 1_000));
+    }
+    for (site, is_shared) in [(&mut alone, false), (&mut shared, true)] {
+        site.publish(31, "alpha-1", Some("alpha"));
+        if is_shared {
+            site.publish(31, "bravo-1", Some("bravo"));
+        }
+        site.reach(2_000);
+        // A campaign changes hands.
+        site.publish(32, "alpha-1", Some("charlie"));
+        site.reach(3_000);
+    }
+    for (told, stream) in told.iter_mut().zip(&mut streams) {
+        told.extend(until(stream, 3_000));
+    }
+    let [here, there] = &told;
+    let news = |told: &[String]| told.iter().filter(|line| !line.contains("\"rows\":[],\"gone\":[]")).count();
+    assert!(here.len() >= 4, "{here:?}");
+    assert!(!there.iter().any(|line| line.contains("bravo") || line.contains("nobody")), "{there:?}");
+    assert_eq!(news(here), news(there));
+    let last = |told: &[String]| told.iter().rfind(|line| line.contains("\"query\":1")).cloned();
+    assert_eq!(last(here), last(there));
+}
+
+#[test]
+fn who_may_not_is_told_so() {
+    let [_, site] = two_sites();
+    assert_eq!(site.get("", "/session").0, 401);
+    assert_eq!(site.get("a-token-that-nobody-has", "/session").0, 401);
+    assert_eq!(site.json("analyst", "/session")["role"], "analyst");
+    let cases = [
+        ("alpha-viewer", "/tables/supply_hour", 403),
+        ("alpha-viewer", "/tables/quality_minute", 403),
+        ("alpha-analyst", "/tables/supply_hour", 403),
+        ("alpha-viewer", "/dimensions/site", 403),
+        ("alpha-viewer", "/operator", 403),
+        ("analyst", "/operator", 403),
+        ("analyst", "/rejects", 403),
+        ("alpha-viewer", "/stream?q=supply_hour", 403),
+        ("analyst", "/tables/supply_hour", 200),
+        ("operator", "/operator", 200),
+        ("operator", "/rejects", 200),
+    ];
+    for (token, path, status) in cases {
+        let (found, body) = site.get(token, path);
+        assert_eq!(found, status, "{token} {path}: {body}");
+        if status == 403 {
+            assert!(body.contains("this needs the role"), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_browser_signs_in_with_a_cookie_that_no_script_reads() {
+    let [_, site] = two_sites();
+    let address = site.server.address();
+    let sign_in = |body: &str| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let length = body.len();
+        write!(stream, "POST /api/v1/session HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+            .expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let answer = sign_in(&json!({ "token": "analyst" }).to_string());
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie");
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let shown = format!("Cookie: other=1; {}\r\n", cookie.split(';').next().expect("a value"));
+    let (status, body) = request(address, "GET /api/v1/session", &shown, "");
+    assert!(status == 200 && body.contains("\"analyst\""), "{body}");
+    for wrong in ["", "{}", "{\"token\":1}", "[]", "{\"token\":\"no\"}"] {
+        assert!(!sign_in(wrong).starts_with("HTTP/1.1 2"), "{wrong}");
+    }
+}
+
+#[test]
+fn strange_questions_are_answered_and_nothing_breaks() {
+    let [_, site] = two_sites();
+    let cases = [
+        ("/tables/performance_minute?limit=-1", 400, "whole number"),
+        ("/tables/performance_minute?limit=10001", 400, "10000"),
+        ("/tables/performance_minute?since=yesterday", 400, "milliseconds"),
+        ("/tables/performance_minute?since=99999999999999999999", 400, "milliseconds"),
+        ("/tables/performance_minute?since=2&until=1", 400, "before since"),
+        ("/tables/performance_minute?step=second", 400, "minute, hour, day, all"),
+        ("/tables/reach_day?step=hour", 400, "day, all"),
+        ("/tables/performance_minute?site=x", 400, "campaign_id"),
+        ("/tables/performance_minute?sort=site", 400, "no column"),
+        ("/tables/performance_minute?group_by=sites", 400, "no key column"),
+        ("/tables/performance_hour?country=Germany", 400, "no value"),
+        ("/tables/performance_hour?format=xml", 400, "csv or parquet"),
+        ("/tables/system.users", 404, "no table"),
+        ("/tables/..%2f..%2fetc", 404, "no table"),
+        ("/stream", 400, "questions are expected"),
+        ("/stream?q=performance_minute%3Flimit%3D3", 400, "all rows"),
+        ("/nothing", 404, "no such resource"),
+        ("/tables/performance_minute?%FF%FE=%00", 400, "no such parameter"),
+    ];
+    for (path, status, said) in cases {
+        let (found, body) = site.get("analyst", path);
+        assert!(found == status && body.contains(said), "{path}: {found} {body}");
+        let error: Value = serde_json::from_str(&body).expect("errors are JSON");
+        assert!(error["error"]["code"].is_string());
+    }
+    let address = site.server.address();
+    let many = (0..1_001).map(|n| format!("campaign_id=c{n}")).collect::<Vec<_>>().join("&");
+    assert_eq!(site.get("analyst", &format!("/tables/performance_minute?{many}")).0, 400);
+    for line in ["GET /api/v1/session\r\nX: y", "\0\0\0", "GET /\x7f", "PUT /api/v1/session", "DELETE /"] {
+        let (status, _) = request(address, line, "", "");
+        assert!(matches!(status, 0 | 400 | 404 | 405), "{line:?}: {status}");
+    }
+    let long = "x".repeat(200_000);
+    assert!(matches!(site.get("analyst", &format!("/tables/{long}")).0, 0 | 400 | 414 | 431));
+    let (status, _) = request(address, "POST /api/v1/session", "", &long);
+    assert!(matches!(status, 0 | 413), "{status}");
+    assert_eq!(site.json("analyst", "/tables/performance_minute?step=all&group_by=")["total"], 1);
+}
+
+#[test]
+fn whoever_asks_too_often_waits() {
+    let limits = Limits { requests_per_second: NonZeroU32::new(5).expect("above 0"), ..limits() };
+    let mut site = Site::open(bearers(), limits);
+    site.publish(1, "alpha-1", Some("alpha"));
+    let statuses: Vec<_> = (0..40).map(|_| site.get("analyst", "/session").0).collect();
+    assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
+    assert_eq!(site.get("operator", "/session").0, 200, "others don't wait for them");
+    let guesses: Vec<_> = (0..40).map(|n| site.get(&format!("guess-{n}"), "/session").0).collect();
+    assert!(guesses.contains(&429), "guessing is slow: {guesses:?}");
+}
+
+#[test]
+fn silent_connections_hold_nobody_up() {
+    let mut site = Site::open(bearers(), limits());
+    site.publish(1, "alpha-1", Some("alpha"));
+    let silent: Vec<_> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(site.server.address()).expect("it listens");
+            stream.write_all(b"GET /api/v1/ses").expect("begun");
+            stream
+        })
+        .collect();
+    assert_eq!(site.get("analyst", "/session").0, 200);
+    drop(silent);
+}
+
+#[test]
+fn pages_sum_filter_sort_and_export() {
+    let mut site = Site::open(Vec::new(), limits());
+    for hour in [1, 2, 30] {
+        for (campaign, advertiser) in [("c1", "alpha"), ("c2", "alpha"), ("c3", "bravo")] {
+            site.publish(hour, campaign, Some(advertiser));
+        }
+    }
+    let answer = site.json(
+        "",
+        "/tables/performance_minute?step=day&group_by=campaign_id&sort=-spend_micros,campaign_id&limit=2",
+    );
+    assert_eq!(answer["total"], 6);
+    let rows = answer["rows"].as_array().expect("rows");
+    let of = |row: &Value| (row["time"].as_i64(), row["campaign_id"].clone(), row["spend_micros"].as_i64());
+    assert_eq!(of(&rows[0]), (Some(0), json!("c1"), Some(14_000_003)));
+    assert_eq!(of(&rows[1]), (Some(0), json!("c2"), Some(14_000_003)));
+    assert_eq!(answer["sums"]["bids"], 90);
+    assert_eq!(answer["sums"]["ctr"], 0.5);
+    assert_eq!(answer["frontier"]["epoch"], 9);
+    let next = site.json("", "/tables/performance_minute?step=day&group_by=campaign_id&sort=-spend_micros,campaign_id&limit=2&offset=2");
+    assert_eq!(next["rows"][0]["campaign_id"], "c3");
+    let ours = site.json(
+        "",
+        "/tables/performance_hour?advertiser_id=bravo&since=1970-01-01T02:00:00Z&step=all&group_by=",
+    );
+    assert_eq!(ours["sums"]["bids"], 20);
+    let reach = site.json("", "/tables/reach_day?step=all&group_by=");
+    assert_eq!((&reach["sums"]["users"], &reach["sums"]["impressions"]), (&Value::Null, &json!(24)));
+
+    let (_, csv) = site.get("", "/tables/attribution_hour?campaign_id=c1&model=linear&format=csv");
+    let body: String =
+        csv.lines().filter(|line| line.contains(',')).map(|line| format!("{line}\n")).collect();
+    let expected = "time,campaign_id,model,credit_micros,revenue_micros\n3600000,c1,linear,1000000,9000000\n\
+                    7200000,c1,linear,1000000,9000000\n108000000,c1,linear,1000000,9000000\n";
+    assert_eq!(body, expected);
+    let paths = site.json("", "/tables/conversion_paths?campaign_id=c2&limit=1");
+    assert_eq!((&paths["total"], &paths["rows"][0]["time"]), (&json!(3), &json!(30 * HOUR)));
+    assert_eq!(paths["rows"][0]["touches"][0]["credit_micros"]["time_decay"], 1_000_000);
+    let (status, flat) = site.get("", "/tables/conversion_paths?format=csv");
+    assert!(status == 200 && flat.contains("touch of c3"), "{flat}");
+}
