@@ -21,7 +21,7 @@ use crate::store::{Place, PlaceError};
 #[derive(Debug, Parser)]
 #[command(name = "advertisex", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Write log lines as JSON.
+    /// Write log lines as JSON, with the names of the Elastic Common Schema.
     #[arg(long, global = true)]
     pub log_json: bool,
     /// What to do.

@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod cluster;
 mod demo;
+mod ecs;
 mod generate;
 mod launch;
 mod rejects;
@@ -78,7 +79,7 @@ fn log_to_stderr(json: bool) {
     let filter = EnvFilter::try_from_env("ADVERTISEX_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     if json {
-        builder.json().init();
+        builder.event_format(ecs::Ecs).init();
     } else {
         builder.with_ansi(std::io::stderr().is_terminal()).init();
     }

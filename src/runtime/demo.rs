@@ -35,7 +35,7 @@ use crate::sinks::directory::PendingDirectory;
 use crate::sinks::table_file::TableFormat;
 use crate::sources::files::{Split, SplitReader, discover, plan};
 use crate::sources::lookups;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Anatomy, Telemetry};
 
 /// The half hours that a demo has.
 const HALF_HOURS: u64 = 48;
@@ -239,6 +239,9 @@ fn run(
     let fail = |source| ReplayError::Output { file: "rejects.jsonl", source };
     let mut rejects = BufWriter::new(std::fs::File::create(&script.rejects).map_err(fail)?);
     let mut lanes = script.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(playing) = &script.stage {
+        playing.stage.telemetry.anatomy(Anatomy::follow(worker));
+    }
     let mut job = Job::new(worker, &script.rows);
     let mut following = script.stage.as_ref().map(|_| Following::new(worker, job.outputs()));
     // Who looks at a page sees the last day go by, and what came before it at once.

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::groups::{Group, GroupKey, Groups};
 use super::labels::Labels;
 use super::query::{Page, Query, QueryError};
-use super::shape::{Kind, Step};
+use super::shape::{Kind, Step, TableId};
 
 /// What a column of an answer holds.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -143,6 +143,11 @@ pub struct Rows {
     pub cells: Vec<Vec<Cell>>,
 }
 
+/// Whether a table's rows have a column, as they are.
+fn has(table: TableId, name: &str) -> bool {
+    columns(&Query::everything(table)).iter().any(|(column, _)| *column == name)
+}
+
 /// Those groups, in the order and the part that were asked for.
 ///
 /// # Errors
@@ -152,15 +157,16 @@ pub fn rows(groups: &Groups, page: &Page, limit: usize, labels: &Labels) -> Resu
     let columns = columns(query);
     let mut order = Vec::with_capacity(page.sort.len());
     for (name, descends) in &page.sort {
-        let known = columns.iter().position(|(column, _)| column == name);
-        let at = known.ok_or_else(|| QueryError {
-            parameter: "sort".to_owned(),
-            message: format!(
-                "there is no column {name:?} to sort by, but {}",
-                columns.iter().map(|(column, _)| *column).collect::<Vec<_>>().join(", ")
-            ),
-        })?;
-        order.push((at, *descends));
+        match columns.iter().position(|(column, _)| column == name) {
+            Some(at) => order.push((at, *descends)),
+            // All rows are alike in what this answer sums over.
+            None if has(query.table, name) => {}
+            None => {
+                let names: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
+                let message = format!("there is no column {name:?} to sort by, but {}", names.join(", "));
+                return Err(QueryError { parameter: "sort".to_owned(), message });
+            }
+        }
     }
     let mut texts = Texts::new(labels);
     let mut cells: Vec<_> = groups.iter().map(|(key, group)| texts.row(query, key, group)).collect();

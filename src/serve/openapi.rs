@@ -10,8 +10,8 @@ use dataflows::model::events::Device;
 use dataflows::model::lookups::Model;
 use dataflows::model::reject::{Feed, Reason};
 
-/// The document.
-pub fn document() -> Value {
+/// The document of a server that tells nobody apart, or of one that does.
+pub fn document(is_open: bool) -> Value {
     let mut paths = Map::new();
     paths.insert("/session".to_owned(), session());
     paths.insert("/dimensions/{dimension}".to_owned(), dimensions());
@@ -33,7 +33,7 @@ pub fn document() -> Value {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "/api/v1" }],
-        "security": [{ "bearer": [] }, { "cookie": [] }],
+        "security": if is_open { json!([]) } else { json!([{ "bearer": [] }, { "cookie": [] }]) },
         "paths": paths,
         "components": {
             "securitySchemes": {
@@ -180,22 +180,26 @@ fn answers(schema: Value, description: &str) -> Value {
 }
 
 fn table_get(table: TableId) -> Value {
-    let Shape { name, keys: columns, .. } = table.shape();
+    let Shape { name, keys: key_columns, .. } = table.shape();
     let mut parameters = range().to_vec();
     parameters.push(parameter("step", json!({ "enum": steps(table) }), "what a row covers"));
     let group_by = json!({ "type": "array", "items": { "enum": keys(table) } });
     let mut grouping = parameter("group_by", group_by, "key columns that stay apart; all, if not said");
     (grouping["style"], grouping["explode"]) = ("form".into(), false.into());
     parameters.push(grouping);
-    for key in *columns {
+    for key in *key_columns {
         parameters.push(repeated(key.name, value_of(key.kind), "only these values"));
     }
     if table.has_campaigns() {
         let advertiser = json!({ "type": "string" });
         parameters.push(repeated("advertiser_id", advertiser, "only campaigns of these advertisers"));
     }
-    let sort = json!({ "type": "string" });
-    parameters.push(parameter("sort", sort, "columns, by commas; - before a name: the greatest first"));
+    let names = columns(&Query::everything(table)).into_iter().map(|(name, _)| name);
+    let orders: Vec<_> = names.flat_map(|name| [name.to_owned(), format!("-{name}")]).collect();
+    let sort = json!({ "type": "array", "items": { "enum": orders } });
+    let mut sorting = parameter("sort", sort, "columns; - before a name: the greatest first");
+    (sorting["style"], sorting["explode"]) = ("form".into(), false.into());
+    parameters.push(sorting);
     parameters.extend(page());
     let format = json!({ "enum": ["json", "csv", "parquet"], "default": "json" });
     parameters.push(parameter("format", format, "what the answer is written as"));
@@ -217,7 +221,7 @@ fn session() -> Value {
         "sign_in": { "type": "boolean" },
         "frontier": reference("Frontier"),
     }));
-    let token = object(json!({ "token": { "type": "string" } }));
+    let token = object(json!({ "token": { "type": "string", "pattern": "^[!-+\\--:<-~]+$" } }));
     let refused = json!({ "$ref": "#/components/responses/Error" });
     json!({
         "get": { "operationId": "session", "summary": "Who is signed in", "responses": answers(shown, "the session") },

@@ -129,9 +129,8 @@ impl Query {
                 _ => query.filter(name, text)?,
             }
         }
-        if query.since > query.until {
-            return Err(QueryError::new("until", "until lies before since"));
-        }
+        // A range that ends before it begins holds nothing, and is as easily answered.
+        query.until = query.until.max(query.since);
         Ok(query)
     }
 

@@ -1,13 +1,14 @@
 //! What the operator's page shows: the latest of what the metrics count, with its history.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::{Epoch, EventTime};
 use serde::Serialize;
 
+use super::anatomy::{Anatomies, Anatomy, Picture};
 use super::{CheckpointWritten, StateSize, now_millis};
 use crate::bindings::TopicPartition;
 use crate::formats::{Batch, Reject};
@@ -101,6 +102,7 @@ struct Inner {
     sink: Option<SinkState>,
     live: [i64; 4],
     id_texts: usize,
+    anatomies: Anatomies,
 }
 
 /// The board.
@@ -184,6 +186,10 @@ impl Board {
 
     pub(super) fn sink(&self, sink: SinkState) {
         self.inner().sink = Some(sink);
+    }
+
+    pub(super) fn anatomy(&self, anatomy: Arc<Mutex<Anatomy>>) {
+        self.inner().anatomies.push(anatomy);
     }
 
     pub(super) fn watermark(&self) -> Option<i64> {
@@ -270,6 +276,7 @@ impl Board {
             sinks: inner.sink.iter().cloned().collect(),
             workers_load: loads.collect(),
             rejects: rejects.collect(),
+            graph: Picture::of(&inner.anatomies),
         }
     }
 }
@@ -307,6 +314,7 @@ pub struct Shown {
     sinks: Vec<SinkState>,
     workers_load: Vec<LoadShown>,
     rejects: Vec<RejectsShown>,
+    graph: Picture,
 }
 
 #[derive(Clone, Debug, Serialize)]

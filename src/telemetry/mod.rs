@@ -4,6 +4,7 @@
 //! for topics and partitions, of which the configuration names a few. What is counted is told once
 //! per batch or emission, never per record. A cluster's processes show their own parts.
 
+mod anatomy;
 mod board;
 mod server;
 
@@ -22,6 +23,7 @@ use prometheus_client::registry::Registry;
 use crate::bindings::TopicPartition;
 use crate::formats::Batch;
 
+pub use anatomy::Anatomy;
 use board::Board;
 pub use board::{Load, Sample, Shown, SinkState};
 pub use server::{Server, ServerError};
@@ -316,6 +318,11 @@ impl Telemetry {
     pub fn epoch(&self, epoch: Epoch, latency: std::time::Duration) {
         self.epoch_latency.observe(latency.as_secs_f64());
         self.board.epoch(epoch, latency);
+    }
+
+    /// What a worker's dataflow consists of is shown, too.
+    pub fn anatomy(&self, anatomy: std::sync::Arc<std::sync::Mutex<Anatomy>>) {
+        self.board.anatomy(anatomy);
     }
 
     /// How busy a worker was.

@@ -187,7 +187,7 @@ fn pages_show_what_clickhouse_holds_as_it_comes_and_after_a_restart() {
     // 1. A page that is open while traffic comes.
     let job = stage.start(&[]);
     stage.produce_piece(0, 2, Duration::ZERO);
-    let overview = format!("{site}/?view=overview&range=7d");
+    let overview = format!("{site}/?view=overview&range=30d");
     let began = Instant::now();
     while std::net::TcpStream::connect(site.trim_start_matches("http://")).is_err() {
         assert!(began.elapsed() < Duration::from_secs(60), "it listens");

@@ -57,7 +57,7 @@ use crate::names::SharedNames;
 use crate::serve::http::Served;
 use crate::sources::kafka::Registry;
 use crate::store::{Place, Store};
-use crate::telemetry::{Server, Telemetry};
+use crate::telemetry::{Anatomy, Server, Telemetry};
 
 /// How long a worker waits for its first orders at a time.
 const PARK: Duration = Duration::from_millis(10);
@@ -217,6 +217,9 @@ fn show(process: &Process) -> Result<Option<Server>, LiveError> {
 
 /// One worker, from its start to its end.
 fn work(worker: &mut Worker, process: &Arc<Process>, head: &dyn Fn() -> Option<Head>) {
+    if process.config.serve.listen.is_some() {
+        process.telemetry.anatomy(Anatomy::follow(worker));
+    }
     let workers = process.options.cluster.workers();
     let post = Post::open(worker, workers);
     let mut clerk = post.is_first_of_process().then(|| Clerk::new(post, workers));

@@ -207,3 +207,118 @@ fn texts(claims: &Map<String, Value>, path: &str) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use ring::rand::SystemRandom;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    use serde_json::json;
+
+    use super::*;
+
+    struct Signer {
+        key: EncodingKey,
+        jwk: Value,
+        kid: &'static str,
+    }
+
+    impl Signer {
+        fn new(kid: &'static str) -> Self {
+            let (random, kind) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
+            let pair = EcdsaKeyPair::generate_pkcs8(kind, &random).expect("a key");
+            let public = EcdsaKeyPair::from_pkcs8(kind, pair.as_ref(), &random).expect("ours");
+            let point = public.public_key().as_ref();
+            let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            let jwk = json!({
+                "kty": "EC", "crv": "P-256", "use": "sig", "kid": kid, "x": part(&point[1..33]), "y": part(&point[33..]),
+            });
+            Self { key: EncodingKey::from_ec_der(pair.as_ref()), jwk, kid }
+        }
+
+        fn sign(&self, claims: &Value) -> String {
+            let header = Header { kid: Some(self.kid.to_owned()), ..Header::new(Algorithm::ES256) };
+            encode(&header, claims, &self.key).expect("signed")
+        }
+    }
+
+    fn issuer(keys: &[&Signer]) -> Issuer {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let file = dir.path().join("keys.json");
+        let set = json!({ "keys": keys.iter().map(|signer| &signer.jwk).collect::<Vec<_>>() });
+        std::fs::write(&file, set.to_string()).expect("written");
+        let issuer = Issuer::new(Terms {
+            issuer: "https://login.example".to_owned(),
+            audience: "advertisex".to_owned(),
+            role_claim: "realm.roles".to_owned(),
+            advertisers_claim: "advertisers".to_owned(),
+            keys: Keys::File(file),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(issuer.look()).expect("a JWK set");
+        issuer
+    }
+
+    fn claims(change: &[(&str, Value)]) -> Value {
+        let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let mut claims = json!({
+            "iss": "https://login.example", "aud": ["other", "advertisex"], "sub": "alice", "exp": now + 600,
+            "realm": { "roles": ["offline", "viewer"] }, "advertisers": ["adv1", "adv2"],
+        });
+        for (name, value) in change {
+            claims[*name] = value.clone();
+        }
+        claims
+    }
+
+    #[test]
+    fn a_token_of_the_issuer_says_who_somebody_is() {
+        let (one, other) = (Signer::new("one"), Signer::new("other"));
+        let issuer = issuer(&[&other, &one]);
+        let alice = issuer.admit(&one.sign(&claims(&[]))).expect("it is good");
+        assert_eq!((&*alice.name, alice.role), ("alice", Role::Viewer));
+        assert!(alice.advertisers.expect("a viewer is limited").iter().eq(["adv1", "adv2"]));
+        let greater = claims(&[("realm", json!({ "roles": ["viewer", "operator"] }))]);
+        let operator = issuer.admit(&other.sign(&greater)).expect("it is good");
+        assert_eq!((operator.role, operator.advertisers), (Role::Operator, None));
+        let nothing = issuer.admit(&one.sign(&claims(&[("advertisers", json!(null))]))).expect("it is good");
+        assert!(nothing.advertisers.expect("a viewer is limited").is_empty(), "who is given none sees none");
+    }
+
+    #[test]
+    fn no_other_token_is_taken() {
+        let (ours, strange) = (Signer::new("one"), Signer::new("one"));
+        let issuer = issuer(&[&ours]);
+        let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        for wrong in [
+            claims(&[("iss", json!("https://other.example"))]),
+            claims(&[("aud", json!("other"))]),
+            claims(&[("aud", json!(null))]),
+            claims(&[("exp", json!(now - 60))]),
+            claims(&[("exp", json!("4000000000"))]),
+            claims(&[("exp", json!(null))]),
+            claims(&[("nbf", json!(now + 600))]),
+            claims(&[("nbf", json!("later"))]),
+            claims(&[("sub", json!(null))]),
+            claims(&[("realm", json!({ "roles": ["root"] }))]),
+            claims(&[("realm", json!({}))]),
+        ] {
+            assert!(issuer.admit(&ours.sign(&wrong)).is_none(), "{wrong}");
+        }
+        let good = claims(&[]);
+        assert!(issuer.admit(&ours.sign(&good)).is_some());
+        assert!(issuer.admit(&strange.sign(&good)).is_none(), "another key");
+        // A signature by what everybody knows, or by nothing.
+        let secret = ours.jwk["x"].as_str().expect("a coordinate").as_bytes();
+        let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::HS256) };
+        let forged = encode(&header, &good, &EncodingKey::from_secret(secret)).expect("signed");
+        assert!(issuer.admit(&forged).is_none());
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let unsigned = format!("{}.{}.", part(json!({ "alg": "none", "typ": "JWT" })), part(good.clone()));
+        for strange in [unsigned.as_str(), "", "a.b.c", "....", &ours.sign(&good)[..40]] {
+            assert!(issuer.admit(strange).is_none(), "{strange}");
+        }
+    }
+}

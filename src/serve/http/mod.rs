@@ -133,7 +133,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/stream", get(stream::stream))
         .route("/operator", get(operator::operator))
         .route("/rejects", get(operator::rejects))
-        .route("/openapi.json", get(async || axum::Json(super::openapi::document())))
+        .route("/openapi.json", get(described))
         .layer(from_fn_with_state(Arc::clone(&served), admit))
         .route("/session", axum::routing::post(session::sign_in).delete(session::sign_out))
         .fallback(async || Refused::not_found("such resource"))
@@ -150,6 +150,10 @@ fn router(served: Arc<Served>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn_with_state(Arc::clone(&served), every))
         .with_state(served)
+}
+
+async fn described(State(served): State<Arc<Served>>) -> axum::Json<serde_json::Value> {
+    axum::Json(super::openapi::document(served.access.is_open()))
 }
 
 async fn not_allowed() -> Refused {
