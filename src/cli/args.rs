@@ -247,6 +247,7 @@ Examples:
   advertisex replay --input day/ --lookups day/ --output week/ --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z
   advertisex replay --input day/ --lookups day/ --output tables/ --hosts hosts.txt --process 1
   advertisex replay --input archive/ --rules new_rules.csv --into clickhouse --config live.toml
+  advertisex cluster -n 4 -w 2 -- replay --input archive/ --into clickhouse --config live.toml
   advertisex replay --input s3://ads/archive --output tables/ --config live.toml
 
 Input files, in any number and in subfolders too: impressions*.jsonl|json, events*.csv, bid_requests*.avro \

@@ -1,6 +1,6 @@
 //! `advertisex replay`.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use dataflows::model::time::EventTime;
 
 use super::launch::stop_on_signal;
@@ -37,13 +37,9 @@ pub fn run(args: &args::Replay) -> anyhow::Result<()> {
 
 /// Replaces the published tables, and says by what.
 fn into_clickhouse(args: &args::Replay, config: &Config, options: &Options) -> anyhow::Result<()> {
-    let is_alone = options.cluster.is_alone();
-    ensure!(is_alone, "--into works in one process as yet; leave out --hosts and --processes, use --workers");
     let replaced = generation::Options { job: args.job.clone(), force: args.force };
-    let Regenerated { replayed, swapped } = regenerate(config, options, &replaced)?;
-    if args.quiet {
-        return Ok(());
-    }
+    let done = regenerate(config, options, &replaced)?.filter(|_| !args.quiet);
+    let Some(Regenerated { replayed, swapped }) = done else { return Ok(()) };
     tell(&replayed)?;
     let tables = &replayed.report.tables;
     let rows = tables

@@ -5,6 +5,7 @@ mod assembly;
 pub mod cluster;
 mod crew;
 pub mod demo;
+pub mod filling;
 pub mod generation;
 pub mod history;
 pub mod job;

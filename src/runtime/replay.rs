@@ -17,6 +17,8 @@ use dataflows::model::lookups::LookupRow;
 use timely::worker::Worker;
 
 use super::cluster::{Cluster, ClusterError, Connected, Links, Lost};
+use super::filling::agree;
+use super::generation::Refusal;
 use super::history::{History, HistoryError};
 use super::job::{Job, TimeRange};
 use super::output::Output;
@@ -30,9 +32,9 @@ use crate::checkpoint::RejectCount;
 use crate::config::Config;
 use crate::formats::{Batch, Reject};
 use crate::names::{Collision, Names};
-use crate::sinks::clickhouse::ClickHouseError;
+use crate::sinks::clickhouse::{ClickHouseError, Staging};
 use crate::sinks::directory::{DirectoryError, PendingDirectory};
-use crate::sinks::table_file::{PublishError, TableFormat};
+use crate::sinks::table_file::PublishError;
 use crate::sources::files::{SourceError, Split, SplitReader};
 use crate::sources::lookups::{self, LookupError};
 use crate::store::Place;
@@ -105,6 +107,12 @@ pub enum ReplayError {
     /// A process was lost on the way.
     #[error("{0}; nothing was published")]
     Lost(Lost),
+    /// What would be lost by putting the tables in place.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// ClickHouse, when the tables were to be put in place.
+    #[error(transparent)]
+    Exchange(Box<ClickHouseError>),
     /// It was told to give up.
     #[error("stopped; nothing was published")]
     Stopped,
@@ -151,6 +159,8 @@ pub(super) struct Shared {
     pub rejects: Mutex<Box<dyn Write + Send>>,
     progress: Progress,
     pub publication: Publication,
+    /// Where rows are written in ClickHouse; tables in files have a place of each process's own.
+    staging: Option<Arc<Staging>>,
     epoch_events: usize,
     range: TimeRange,
     pub links: Arc<Links>,
@@ -198,8 +208,8 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
     let (skipped, splits) = (history.skipped, history.splits);
     let input = (history.files, splits.iter().map(|split| split.bytes).sum());
 
-    let connected = cluster
-        .connect(&purpose((options, output.format()), &rows, input), &|| options.stop.load(Relaxed))?;
+    let connected =
+        cluster.connect(&purpose((options, output.kind()), &rows, input), &|| options.stop.load(Relaxed))?;
     let part = (!cluster.is_alone()).then(|| (connected.run(), cluster.process()));
     let opened = output.open(part)?;
     let shared = Arc::new(Shared {
@@ -211,10 +221,11 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
         rejects: Mutex::new(opened.rejects()?),
         progress: Progress::default(),
         publication: Publication::new(opened.place(), &names, cluster.workers())?,
+        staging: opened.staging().filter(|_| !cluster.is_alone()),
         epoch_events: options.epoch_events,
         range: options.range,
         links: Arc::clone(connected.links()),
-        settlement: Settlement::new(cluster, opened.into_directory(), (input, skipped), started),
+        settlement: Settlement::new(cluster, opened, (input, skipped), started),
         stop: Arc::clone(&options.stop),
         failure: Mutex::new(None),
     });
@@ -224,12 +235,12 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
 
 /// What all processes of a replay have in common.
 fn purpose(
-    (options, format): (&Options, Option<TableFormat>),
+    (options, output): (&Options, String),
     rows: &[LookupRow],
     (files, bytes): (usize, u64),
 ) -> String {
     let Options { range, epoch_events, .. } = options;
-    format!("replay {files} {bytes} {range:?} {epoch_events} {format:?} {rows:?}")
+    format!("replay {files} {bytes} {range:?} {epoch_events} {output} {rows:?}")
 }
 
 /// Deals splits out to processes, so that each has about as much to read.
@@ -284,6 +295,9 @@ fn run_workers(shared: &Arc<Shared>, connected: Connected, options: &Options) ->
 /// One worker: reads until no split is left, waits for the tables, publishes its part of them, then
 /// settles with the other processes.
 fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<(), ReplayError> {
+    if let Some(staging) = &shared.staging {
+        agree(worker, staging, shared);
+    }
     let failing = Arc::clone(shared);
     let neighbours = Neighbours {
         names: Arc::clone(&shared.names),
