@@ -1,7 +1,7 @@
 //! `advertisex replay`.
 
 use anyhow::Context;
-use dataflows::model::time::EventTime;
+use dataflows::model::time::{EventTime, Millis};
 
 use super::launch::stop_on_signal;
 use super::{args, show};
@@ -24,6 +24,7 @@ pub fn run(args: &args::Replay) -> anyhow::Result<()> {
             since: args.since.map(event_time).transpose()?,
             until: args.until.map(event_time).transpose()?,
         },
+        horizon: horizon(args, &config)?,
         quiet: args.quiet,
         stop: stop_on_signal(&args.processes)?,
     };
@@ -53,6 +54,18 @@ fn into_clickhouse(args: &args::Replay, config: &Config, options: &Options) -> a
         swapped.epoch,
         swapped.took.as_secs_f64() * 1e3
     ))
+}
+
+/// How long windows can be corrected, if there is to be a horizon.
+fn horizon(args: &args::Replay, config: &Config) -> anyhow::Result<Option<Millis>> {
+    match args.horizon {
+        None => Ok(None),
+        Some(Some(asked)) => Ok(Some(asked)),
+        Some(None) => config.time.terms.correction.map(Some).context(
+            "time.correction_horizon_hours is 0, which means for ever; say how long with --horizon, as in \
+             --horizon 35d",
+        ),
+    }
 }
 
 fn tell(done: &Replayed) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ use dataflows::snapshot;
 use differential_dataflow::difference::Semigroup;
 use timely::worker::Worker;
 
+use super::frozen::Frozen;
 use super::job::{Counts, Job};
 use super::output::Place;
 use super::publish::{Publication, Totals};
@@ -179,7 +180,7 @@ fn run(
     }
     rejects.flush().map_err(fail)?;
     let counts = job.counts().clone();
-    Ok((counts, job.finish(worker, &script.publication, || false)?))
+    Ok((counts, job.finish(worker, &script.publication, Frozen::none(), || false)?))
 }
 
 /// What happens to the lookups in the course of the day; all is withdrawn before it ends.

@@ -84,6 +84,14 @@ impl Opened {
         }
     }
 
+    /// Where rows may wait on disk.
+    pub fn scratch(&self) -> PathBuf {
+        match self {
+            Self::Directory(directory, _) => directory.path().to_owned(),
+            Self::Generation(_) => std::env::temp_dir(),
+        }
+    }
+
     /// Where rows are written in ClickHouse, if they are.
     pub fn staging(&self) -> Option<Arc<Staging>> {
         match self {

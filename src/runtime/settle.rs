@@ -165,6 +165,7 @@ impl Settlement {
         (report.files_skipped, report.row_groups_skipped) = (self.skipped.files, self.skipped.row_groups);
         report.peak_memory_bytes = peak_memory_bytes;
         report.exchanged_bytes = exchanged_bytes;
+        report.horizon = shared.horizon_report(&counts);
         report.took(self.started.elapsed());
         // Whoever asks meanwhile whether it is over waits for the answer.
         if let Some(opened) = state.opened.take() {

@@ -1,5 +1,6 @@
 //! Tests of the whole system.
 
+mod aging;
 mod archive;
 mod cli;
 mod cluster;

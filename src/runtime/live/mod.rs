@@ -19,7 +19,7 @@ mod clerk;
 mod coordinator;
 pub mod demo;
 mod error;
-mod expiring;
+pub(super) mod expiring;
 mod following;
 mod gauges;
 mod handover;
