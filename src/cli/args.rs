@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use dataflows::model::time::Millis;
 
 use super::launch::Processes;
+use crate::formats::lookup::duration;
 use crate::generate::{Format, Plan};
 use crate::serve::access::Role;
 use crate::sinks::clickhouse::RejectId;
@@ -45,6 +47,13 @@ fn place() -> impl TypedValueParser<Value = Place> {
         None => Ok::<_, PlaceError>(Place::Directory(path)),
     };
     PathBufValueParser::new().try_map(read)
+}
+
+/// Reads how long windows can be corrected.
+fn horizon(text: &str) -> Result<Millis, &'static str> {
+    // A thousand years: what is longer is a mistake.
+    let sensible = |length: &Millis| length.0 <= Millis::days(365_000).0;
+    duration(text).filter(sensible).ok_or("a number with a unit is expected, such as 35d, 36h or 90m")
 }
 
 /// The commands.
@@ -249,7 +258,9 @@ Examples:
   advertisex replay --input history/ --lookups lookups/ --output tables/ --format parquet --workers 8
   advertisex replay --input day/ --lookups day/ --output week/ --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z
   advertisex replay --input day/ --lookups day/ --output tables/ --hosts hosts.txt --process 1
+  advertisex replay --input archive/ --output tables/ --horizon 35d
   advertisex replay --input archive/ --rules new_rules.csv --into clickhouse --config live.toml
+  advertisex cluster -n 4 -w 2 -- replay --input archive/ --into clickhouse --config live.toml
   advertisex replay --input s3://ads/archive --output tables/ --config live.toml
 
 Input files, in any number and in subfolders too: impressions*.jsonl|json, events*.csv, bid_requests*.avro \
@@ -293,6 +304,12 @@ pub struct Replay {
     /// Leave out events at and after this time (RFC 3339).
     #[arg(long, value_name = "T")]
     pub until: Option<jiff::Timestamp>,
+    /// Judge events as a live run does: windows freeze so long behind what was read (such as 35d or
+    /// 36h), what comes for them still is rejected as too_late, and what no open window needs is let
+    /// go of, so that memory follows the horizon and not the length of history [without a value:
+    /// time.correction_horizon_hours of the config]. In one process.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = horizon, conflicts_with = "epoch_events")]
+    pub horizon: Option<Option<Millis>>,
     /// Close an epoch after this many events per worker [default: from the config; 0: one epoch].
     #[arg(long, value_name = "N")]
     pub epoch_events: Option<usize>,

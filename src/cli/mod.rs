@@ -143,6 +143,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         Some(ReplayError::Directory(DirectoryError::Occupied(_))) => exit::OCCUPIED,
         Some(ReplayError::Lookups(_)) => exit::BAD_CONFIG,
         Some(ReplayError::Imbalance(_)) => exit::IMBALANCE,
+        Some(ReplayError::HorizonAmong) => exit::USAGE,
         _ => exit::FAILED,
     }
 }

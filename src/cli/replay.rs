@@ -1,7 +1,7 @@
 //! `advertisex replay`.
 
-use anyhow::{Context, ensure};
-use dataflows::model::time::EventTime;
+use anyhow::Context;
+use dataflows::model::time::{EventTime, Millis};
 
 use super::launch::stop_on_signal;
 use super::{args, show};
@@ -24,6 +24,7 @@ pub fn run(args: &args::Replay) -> anyhow::Result<()> {
             since: args.since.map(event_time).transpose()?,
             until: args.until.map(event_time).transpose()?,
         },
+        horizon: horizon(args, &config)?,
         quiet: args.quiet,
         stop: stop_on_signal(&args.processes)?,
     };
@@ -37,13 +38,9 @@ pub fn run(args: &args::Replay) -> anyhow::Result<()> {
 
 /// Replaces the published tables, and says by what.
 fn into_clickhouse(args: &args::Replay, config: &Config, options: &Options) -> anyhow::Result<()> {
-    let is_alone = options.cluster.is_alone();
-    ensure!(is_alone, "--into works in one process as yet; leave out --hosts and --processes, use --workers");
     let replaced = generation::Options { job: args.job.clone(), force: args.force };
-    let Regenerated { replayed, swapped } = regenerate(config, options, &replaced)?;
-    if args.quiet {
-        return Ok(());
-    }
+    let done = regenerate(config, options, &replaced)?.filter(|_| !args.quiet);
+    let Some(Regenerated { replayed, swapped }) = done else { return Ok(()) };
     tell(&replayed)?;
     let tables = &replayed.report.tables;
     let rows = tables
@@ -57,6 +54,18 @@ fn into_clickhouse(args: &args::Replay, config: &Config, options: &Options) -> a
         swapped.epoch,
         swapped.took.as_secs_f64() * 1e3
     ))
+}
+
+/// How long windows can be corrected, if there is to be a horizon.
+fn horizon(args: &args::Replay, config: &Config) -> anyhow::Result<Option<Millis>> {
+    match args.horizon {
+        None => Ok(None),
+        Some(Some(asked)) => Ok(Some(asked)),
+        Some(None) => config.time.terms.correction.map(Some).context(
+            "time.correction_horizon_hours is 0, which means for ever; say how long with --horizon, as in \
+             --horizon 35d",
+        ),
+    }
 }
 
 fn tell(done: &Replayed) -> anyhow::Result<()> {

@@ -33,6 +33,7 @@ use dataflows::model::events::{Bid, Click, Conversion, Impression};
 use dataflows::model::horizon::Gate;
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::LookupRow;
+use dataflows::model::reject::Feed;
 use dataflows::model::time::EventTime;
 
 use self::dimension::DimensionChange;
@@ -76,12 +77,12 @@ pub struct Batch {
     pub kept: Kept,
     /// Input bytes this batch stands for, as stored; for progress.
     pub bytes: u64,
-    /// Which event times it takes in; messages judge by it, and rejects are counted by it.
+    /// Which event times it takes in; records are judged by it, and rejects are counted by it.
     pub gate: Gate,
 }
 
-/// How many events of each kind a batch held at some moment.
-#[derive(Copy, Clone, Debug)]
+/// How many events of each kind a batch held at some moment; by default, when it was empty.
+#[derive(Copy, Clone, Debug, Default)]
 pub struct Mark([usize; 4]);
 
 /// A message of a lookup topic: what is in force under its key from there on.
@@ -126,6 +127,17 @@ impl Batch {
         self.impressions.truncate(impressions);
         self.clicks.truncate(clicks);
         self.conversions.truncate(conversions);
+    }
+
+    /// Turns the events that were added since, all of one record and so of one time, into a reject if
+    /// the gate does not let them in.
+    pub fn judge(&mut self, mark: Mark, feed: Feed, record: &[u8], origin: impl FnOnce() -> Origin) {
+        let time = self.times_since(mark).next();
+        let Some((ts, reason)) = time.and_then(|ts| Some((ts, self.gate.judge(ts)?))) else { return };
+        self.undo(mark);
+        let (origin, payload, hint) =
+            (origin(), reject::payload(record), reject::untimely(reason).to_owned());
+        self.rejects.push(Reject { feed, reason, origin, ts: Some(ts), payload, hint });
     }
 
     /// Empties the batch, keeping its memory and its gate.

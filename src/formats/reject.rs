@@ -102,6 +102,16 @@ pub struct LookupFault {
     pub hint: String,
 }
 
+/// Why a record in which nothing is wrong is not taken in at its time, for people.
+pub fn untimely(reason: Reason) -> &'static str {
+    match reason {
+        Reason::TooLate => {
+            "its window is frozen: it came after time.correction_horizon_hours (in a replay, --horizon)"
+        }
+        _ => "its time is more than an hour ahead of the clock of this run",
+    }
+}
+
 /// The part of a record that a reject keeps.
 pub fn payload(record: &[u8]) -> Vec<u8> {
     record[..record.len().min(PAYLOAD_BYTES_MAX)].to_vec()

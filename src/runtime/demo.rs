@@ -18,6 +18,7 @@ use dataflows::snapshot;
 use differential_dataflow::difference::Semigroup;
 use timely::worker::Worker;
 
+use super::frozen::Frozen;
 use super::job::{Counts, Job};
 use super::live::Following;
 use super::output::Place;
@@ -284,7 +285,7 @@ fn run(
     drop(following);
     rejects.flush().map_err(fail)?;
     let counts = job.counts().clone();
-    Ok((counts, job.finish(worker, &script.publication, || false)?))
+    Ok((counts, job.finish(worker, &script.publication, Frozen::none(), || false)?))
 }
 
 /// What happens to the lookups in the course of the day; all is withdrawn before it ends.

@@ -17,11 +17,12 @@ use std::time::Duration;
 use dataflows::model::time::Epoch;
 
 use super::archives;
+use super::filling::Filling;
 use super::output::Output;
 use super::replay::{self, ReplayError, Replayed, replay};
 use crate::archive::{ArchiveError, Catalog};
 use crate::config::Config;
-use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Frontier, Generation, Received, Swapped};
+use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Frontier, Generation, Staging, Swapped};
 use crate::store::Place;
 
 /// How long ClickHouse may take to count a table.
@@ -51,10 +52,20 @@ pub enum GenerationError {
     ClickHouse(#[from] ClickHouseError),
     /// The replay.
     #[error(transparent)]
-    Replay(#[from] ReplayError),
+    Replay(ReplayError),
     /// What is published may be lost.
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+impl From<ReplayError> for GenerationError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Refused(refusal) => refusal.into(),
+            ReplayError::Exchange(error) => (*error).into(),
+            error => Self::Replay(error),
+        }
+    }
 }
 
 /// What would be lost.
@@ -131,7 +142,8 @@ pub struct Regenerated {
 }
 
 /// Replays what `input` says into a new generation of the tables in ClickHouse, and puts it in place
-/// of the published one. What else ClickHouse holds stays as it is.
+/// of the published one. What else ClickHouse holds stays as it is. Of several processes, the first
+/// one says what was done.
 ///
 /// # Errors
 /// See [`GenerationError`].
@@ -139,6 +151,22 @@ pub fn regenerate(
     config: &Config,
     input: &replay::Options,
     options: &Options,
+) -> Result<Option<Regenerated>, GenerationError> {
+    let shard = u32::try_from(input.cluster.process()).unwrap_or(u32::MAX);
+    let staging = Staging::new(&config.clickhouse, shard, Arc::clone(&input.stop))?;
+    if input.cluster.is_first() {
+        return replace(config, input, options, staging).map(Some);
+    }
+    replay(config, input, &Output::Generation(Arc::new(Filling::help(staging))))?;
+    Ok(None)
+}
+
+/// The first process's part.
+fn replace(
+    config: &Config,
+    input: &replay::Options,
+    options: &Options,
+    staging: Staging,
 ) -> Result<Regenerated, GenerationError> {
     // 1. Nobody else may write: a live run holds these locks, too.
     let _locks = lock(config, &input.input)?;
@@ -153,16 +181,14 @@ pub fn regenerate(
     let job = options.job.as_deref().or(archive.as_ref().map(|archive| &*archive.job)).unwrap_or(JOB);
     let extent = archive.as_ref().map(|archive| (archive.begins, archive.epoch));
     let version = admit(job, &before, extent, options.force)?.unwrap_or(1);
-    // 3. The tables, beside the others.
-    let stop = Arc::clone(&input.stop);
-    let generation = Generation::begin(server, &config.clickhouse, (job, version), stop)?;
-    let generation = Arc::new(generation);
-    let filled = fill(config, input, &generation)
-        .and_then(|replayed| check(&generation, &replayed, &before, options.force).map(|()| replayed));
-    let replayed = filled.inspect_err(|_| generation.abandon())?;
-    // 4. In their place.
-    let rows: Vec<_> = replayed.report.tables.iter().map(|table| (table.table, table.rows)).collect();
-    let swapped = generation.swap(&rows)?;
+    // 3. The tables, beside the others. Once they are filled they take their place.
+    let generation = Generation::begin(server, (job, version), Arc::clone(&input.stop))?;
+    let filling = Arc::new(Filling::own(staging, generation, before, options.force));
+    let replayed = replay(config, input, &Output::Generation(Arc::clone(&filling)));
+    let replayed = replayed.inspect_err(|_| filling.abandon())?;
+    let (Some(replayed), Some(swapped)) = (replayed, filling.swapped()) else {
+        return Err(ReplayError::Stopped.into());
+    };
     Ok(Regenerated { replayed, swapped })
 }
 
@@ -209,38 +235,6 @@ fn admit(
         Some(Frontier { job, shard, .. }) => Err(Refusal::Others { job: job.clone(), shard: *shard }),
         None => Ok(own),
     }
-}
-
-fn fill(
-    config: &Config,
-    input: &replay::Options,
-    generation: &Arc<Generation>,
-) -> Result<Replayed, GenerationError> {
-    let replayed = replay(config, input, &Output::Generation(Arc::clone(generation)))?;
-    // Alone, it always says what was done.
-    Ok(replayed.ok_or(ReplayError::Stopped)?)
-}
-
-/// Whether the tables hold what was written, and no less than the published ones.
-fn check(
-    generation: &Generation,
-    replayed: &Replayed,
-    before: &[Frontier],
-    force: bool,
-) -> Result<(), GenerationError> {
-    for table in &replayed.report.tables {
-        generation.count(table.table, table.rows)?;
-    }
-    let less = |received: &Received| received.next < received.published;
-    if let Some(Received { feed, published, next }) = generation.received()?.into_iter().find(less)
-        && !force
-    {
-        return Err(Refusal::Missing { feed, published, found: next }.into());
-    }
-    if generation.server().frontiers()? != before {
-        return Err(Refusal::Moved.into());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //!   manifest or folder ─▶ files ─▶ by hour (manifest) ─▶ row groups ─▶ by statistics ─▶ splits
 //! ```
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::time::EventTime;
 use parquet::file::statistics::Statistics;
@@ -33,6 +36,8 @@ pub struct History {
     pub files: usize,
     /// Their pieces.
     pub splits: Vec<Split>,
+    /// When the hour begins that a file is of, by its name; only of an archive.
+    pub hours: BTreeMap<Arc<str>, EventTime>,
     /// What is passed over.
     pub skipped: Skipped,
     /// Rejects that an archive holds as counts.
@@ -82,6 +87,9 @@ impl History {
         let read: Vec<&Entry> = archive.files.iter().filter(overlaps).collect();
         let inputs: Vec<InputFile> = read.iter().filter_map(|file| input(archive, file)).collect();
         let mut history = Self::of_files(&inputs, range)?;
+        let hour = |file: &Entry| EventTime::from_millis(file.hour().start_millis());
+        let hours = read.iter().filter_map(|file| Some((input(archive, file)?.name, hour(file)?)));
+        history.hours = hours.collect();
         history.skipped.files =
             archive.files.iter().filter(|file| file.kind != Kind::Rejected).count() - inputs.len();
         let counts: Vec<&Entry> = read.into_iter().filter(|file| file.kind == Kind::Rejected).collect();

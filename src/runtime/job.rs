@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use dataflows::expiry::Gone;
 use dataflows::graphs::catalogue::{Inputs, Outputs, Traces, build_traced};
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
 use dataflows::model::time::{Epoch, EventTime, Minute};
+use dataflows::size::sizes;
 use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
 
+use super::frozen::Frozen;
 use super::publish::{Publication, Totals};
 use super::telling::{Neighbours, Telling};
 use crate::checkpoint::RejectCount;
@@ -28,6 +31,10 @@ pub struct Counts {
     pub rejected: [[u64; Reason::ALL.len()]; Feed::ALL.len()],
     /// Canonical events: bids, clicks, conversions, impressions.
     pub kinds: [u64; 4],
+    /// Those of them that were let go of, as a horizon had passed them.
+    pub expired: [u64; 4],
+    /// The most rows that were held at a time, where records expire.
+    pub state_rows_max: u64,
 }
 
 impl Counts {
@@ -42,6 +49,10 @@ impl Counts {
         for (mine, theirs) in self.kinds.iter_mut().zip(other.kinds) {
             *mine += theirs;
         }
+        for (mine, theirs) in self.expired.iter_mut().zip(other.expired) {
+            *mine += theirs;
+        }
+        self.state_rows_max += other.state_rows_max;
         for (mine, theirs) in self.rejected.iter_mut().flatten().zip(other.rejected.iter().flatten()) {
             *mine += theirs;
         }
@@ -131,6 +142,11 @@ impl Job {
     /// As [`Job::new`], where workers may be of several processes.
     pub fn among(worker: &mut Worker, lookups: &[LookupRow], neighbours: &Neighbours) -> Self {
         Self { traces: None, ..Self::build(worker, lookups, Some(neighbours)) }
+    }
+
+    /// As [`Job::among`], with the means to let records expire.
+    pub fn expiring(worker: &mut Worker, lookups: &[LookupRow], neighbours: &Neighbours) -> Self {
+        Self::build(worker, lookups, Some(neighbours))
     }
 
     /// The same, without lookups and with the means to let records expire.
@@ -233,9 +249,23 @@ impl Job {
         self.inputs.lookups.update(row, diff);
     }
 
-    /// The inputs, what they hold, and the tables; of a [`Job::live`] only.
+    /// The inputs, what they hold, and the tables; only of one that lets records expire.
     pub fn held(&mut self) -> Option<(&mut Inputs, &mut Traces, &mut Outputs)> {
         Some((&mut self.inputs, self.traces.as_mut()?, &mut self.outputs))
+    }
+
+    /// Counts records that were let go of.
+    pub fn note_expired(&mut self, Gone { bids, clicks, conversions, impressions }: &Gone) {
+        let gone = [bids, clicks, conversions, impressions];
+        self.counts.expired.iter_mut().zip(gone).for_each(|(expired, gone)| *expired += *gone as u64);
+    }
+
+    /// Notes how much is held, of one that lets records expire.
+    pub fn note_size(&mut self) {
+        if let Some(traces) = &mut self.traces {
+            let rows: usize = sizes(traces, &mut self.outputs).iter().map(|size| size.rows).sum();
+            self.counts.state_rows_max = self.counts.state_rows_max.max(rows as u64);
+        }
     }
 
     /// The present epoch.
@@ -265,11 +295,12 @@ impl Job {
 
     /// Ends the job: no more will come. Waits until that holds for all workers, then publishes
     /// this one's part of every table together with them, unless `stopped` says that there is no
-    /// point in it.
+    /// point in it. Windows that are `frozen` keep what they had.
     pub fn finish(
         self,
         worker: &mut Worker,
         publication: &Publication,
+        frozen: Frozen,
         stopped: impl Fn() -> bool,
     ) -> Result<Totals, PublishError> {
         let Self { mut inputs, outputs, traces, mut arrived, telling, .. } = self;
@@ -292,6 +323,6 @@ impl Job {
         if stopped() {
             return Ok(Totals::default());
         }
-        publication.contribute(worker.index() % publication.workers(), outputs, Epoch::MAX, &stopped)
+        publication.contribute(worker.index() % publication.workers(), outputs, frozen, Epoch::MAX, &stopped)
     }
 }

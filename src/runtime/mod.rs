@@ -1,10 +1,13 @@
 //! The only room that sees both sides: sources feed the graphs, and sinks read them.
 
+mod aging;
 pub mod archives;
 mod assembly;
 pub mod cluster;
 mod crew;
 pub mod demo;
+pub mod filling;
+mod frozen;
 pub mod generation;
 pub mod history;
 pub mod job;
@@ -15,9 +18,11 @@ pub mod progress;
 pub mod publish;
 pub mod replay;
 pub mod report;
+mod rounds;
 mod rows;
 mod settle;
 pub mod showing;
+mod spill;
 pub mod supervisor;
 mod table;
 mod telling;

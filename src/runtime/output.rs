@@ -5,7 +5,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::sinks::clickhouse::Generation;
+use super::filling::Filling;
+use super::replay::{ReplayError, write_report};
+use super::report::RunReport;
+use crate::sinks::clickhouse::Staging;
 use crate::sinks::directory::{DirectoryError, PendingDirectory};
 use crate::sinks::table_file::TableFormat;
 
@@ -21,9 +24,9 @@ pub enum Output {
         /// Replace what is there.
         force: bool,
     },
-    /// Into a generation of the tables in ClickHouse, which the caller then puts in place. Rejects
-    /// are only counted. For one process.
-    Generation(Arc<Generation>),
+    /// Into a generation of the tables in ClickHouse, which then takes the place of the published
+    /// one. Rejects are only counted.
+    Generation(Arc<Filling>),
 }
 
 impl Output {
@@ -35,11 +38,11 @@ impl Output {
         }
     }
 
-    /// The format of the files.
-    pub(super) fn format(&self) -> Option<TableFormat> {
+    /// What all processes must have in common of it.
+    pub(super) fn kind(&self) -> String {
         match self {
-            Self::Directory { format, .. } => Some(*format),
-            Self::Generation(_) => None,
+            Self::Directory { format, .. } => format!("{format:?}"),
+            Self::Generation(filling) => format!("into {}", filling.staging().database()),
         }
     }
 
@@ -53,7 +56,7 @@ impl Output {
                 };
                 Opened::Directory(directory, *format)
             }
-            Self::Generation(generation) => Opened::Generation(Arc::clone(generation)),
+            Self::Generation(filling) => Opened::Generation(Arc::clone(filling)),
         })
     }
 }
@@ -61,7 +64,7 @@ impl Output {
 /// An output that was started.
 pub(super) enum Opened {
     Directory(PendingDirectory, TableFormat),
-    Generation(Arc<Generation>),
+    Generation(Arc<Filling>),
 }
 
 impl Opened {
@@ -77,15 +80,42 @@ impl Opened {
     pub fn place(&self) -> Place<'_> {
         match self {
             Self::Directory(directory, format) => Place::Directory(directory, *format),
-            Self::Generation(generation) => Place::Generation(generation),
+            Self::Generation(filling) => Place::Staging(filling.staging()),
         }
     }
 
-    /// What is to be put in place at the end, if it is a directory.
-    pub fn into_directory(self) -> Option<PendingDirectory> {
+    /// Where rows may wait on disk.
+    pub fn scratch(&self) -> PathBuf {
         match self {
-            Self::Directory(directory, _) => Some(directory),
-            Self::Generation(_) => None,
+            Self::Directory(directory, _) => directory.path().to_owned(),
+            Self::Generation(_) => std::env::temp_dir(),
+        }
+    }
+
+    /// Where rows are written in ClickHouse, if they are.
+    pub fn staging(&self) -> Option<Arc<Staging>> {
+        match self {
+            Self::Directory(..) => None,
+            Self::Generation(filling) => Some(Arc::clone(filling.staging())),
+        }
+    }
+
+    /// Puts the whole in place, once all processes have written their parts. On the first one only.
+    pub fn publish(self, report: &RunReport) -> Result<(), ReplayError> {
+        match self {
+            Self::Directory(directory, _) => {
+                write_report(&directory, report)?;
+                directory.publish()?;
+                Ok(())
+            }
+            Self::Generation(filling) => filling.put_in_place(report),
+        }
+    }
+
+    /// Leaves what the first process has put in place.
+    pub fn leave(self) {
+        if let Self::Directory(directory, _) = self {
+            directory.leave();
         }
     }
 }
@@ -96,5 +126,5 @@ pub enum Place<'a> {
     /// Into files.
     Directory(&'a PendingDirectory, TableFormat),
     /// Into ClickHouse.
-    Generation(&'a Arc<Generation>),
+    Staging(&'a Arc<Staging>),
 }

@@ -10,18 +10,24 @@
 //! A worker reads its traces, which are freed while they are read, table by table and window by
 //! window. All that is in memory besides are the pieces that are being worked on.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use dataflows::graphs::attribution::PathStep;
 use dataflows::graphs::catalogue::Outputs;
-use dataflows::model::time::Epoch;
+use dataflows::model::horizon::Freezes;
+use dataflows::model::ids::Id;
+use dataflows::model::time::{Epoch, Minute};
 use dataflows::snapshot::take;
 
 use serde::{Deserialize, Serialize};
 
 use super::crew::{Crew, Shift};
+use super::frozen::Frozen;
 use super::output::Place;
 use super::report::{QualityTotals, TableReport};
-use super::rows::{paths, qualities, sums};
+use super::rows::{by_model, qualities, sums, whole_paths};
+use super::spill::Fault;
 use super::table::Table;
 use super::top::Campaigns;
 use crate::names::Names;
@@ -96,12 +102,14 @@ impl Publication {
         self.workers
     }
 
-    /// Publishes a worker's share of all tables as of the end of `epoch`, together with the others,
-    /// and returns when all shares are published or the run has `stopped`. All input has been read.
+    /// Publishes a worker's share of all tables, together with the others, and returns when all shares
+    /// are published or the run has `stopped`. All input has been read. Of the windows that are
+    /// `frozen` it is what was put aside, of the others what the tables hold as of the end of `epoch`.
     pub fn contribute(
         &self,
         worker: usize,
         outputs: Outputs,
+        frozen: Frozen,
         epoch: Epoch,
         stopped: &dyn Fn() -> bool,
     ) -> Result<Totals, PublishError> {
@@ -110,16 +118,32 @@ impl Publication {
         // All input has been read, so all names are known.
         let texts = self.texts.get_or_init(|| Texts::new(&self.names));
         let mut hands = Hands { texts, shift: self.crew.start(worker), worker, tables: 0, stopped };
+        let (freeze, fault) = (frozen.freeze, Fault::default());
         // The small tables come first, so that nobody waits for a last large piece of them.
-        hands.bring(&self.conversion_paths, paths(take(outputs.conversion_paths, epoch)))?;
-        let counted = qualities(sums(take(outputs.quality_minute, epoch)));
+        let open =
+            take(outputs.conversion_paths, epoch).filter(|((_, step), _)| !step.minute.is_frozen(freeze));
+        hands.bring(&self.conversion_paths, all_paths(frozen.conversion_paths, whole_paths(open)))?;
+        let open =
+            sums(take(outputs.quality_minute, epoch)).filter(|(key, _)| Frozen::is_open(freeze, key.minute));
+        let counted = all_qualities(frozen.quality_minute, qualities(open));
         hands.bring(&self.quality_minute, counted.inspect(|row| quality.count(row)))?;
-        hands.bring(&self.attribution_hour, sums(take(outputs.attribution_hour, epoch)))?;
-        hands.bring(&self.reach_day, sums(take(outputs.reach_day, epoch)))?;
-        hands.bring(&self.performance_hour, sums(take(outputs.performance_hour, epoch)))?;
-        let minutes = sums(take(outputs.performance_minute, epoch));
+        let open = sums(take(outputs.attribution_hour, epoch));
+        let open = open.filter(|(((hour, _), _), _)| !hour.is_frozen(freeze));
+        hands.bring(&self.attribution_hour, frozen.attribution_hour.into_rows(&fault).chain(open))?;
+        let open = sums(take(outputs.reach_day, epoch)).filter(|((day, _), _)| !day.is_frozen(freeze));
+        hands.bring(&self.reach_day, frozen.reach_day.into_rows(&fault).chain(open))?;
+        let open = sums(take(outputs.performance_hour, epoch));
+        let open = open.filter(|(place, _)| !place.window.is_frozen(freeze));
+        hands.bring(&self.performance_hour, frozen.performance_hour.into_rows(&fault).chain(open))?;
+        let open = sums(take(outputs.performance_minute, epoch));
+        let open = open.filter(|((minute, _), _)| !minute.is_frozen(freeze));
+        let minutes = frozen.performance_minute.into_rows(&fault).chain(open);
         hands.bring(&self.performance_minute, minutes.inspect(|row| campaigns.count(row)))?;
-        hands.bring(&self.supply_hour, sums(take(outputs.supply_hour, epoch)))?;
+        let open = sums(take(outputs.supply_hour, epoch)).filter(|(key, _)| !key.hour.is_frozen(freeze));
+        hands.bring(&self.supply_hour, frozen.supply_hour.into_rows(&fault).chain(open))?;
+        if let Some(source) = fault.take() {
+            return Err(PublishError::PutAside { source });
+        }
         hands.help()?;
         Ok(totals)
     }
@@ -136,6 +160,28 @@ impl Publication {
             self.conversion_paths.finish()?,
         ])
     }
+}
+
+/// The paths that are frozen, and the others; of a conversion whose id has come again, the latter.
+fn all_paths(
+    mut frozen: BTreeMap<Id, Arc<[PathStep]>>,
+    open: impl Iterator<Item = (Id, Arc<[PathStep]>)>,
+) -> impl Iterator<Item = ConversionPath> {
+    let mut open = open.peekable();
+    if !frozen.is_empty() {
+        frozen.extend(open.by_ref());
+    }
+    by_model(frozen.into_iter().chain(open))
+}
+
+/// Puts the minutes that are frozen between the first of all, which never is, and the others.
+fn all_qualities(
+    frozen: Vec<QualityMinute>,
+    open: impl Iterator<Item = QualityMinute>,
+) -> impl Iterator<Item = QualityMinute> {
+    let mut open = open.peekable();
+    let first: Vec<_> = std::iter::from_fn(|| open.next_if(|row| row.minute == Minute(0))).collect();
+    first.into_iter().chain(frozen).chain(open)
 }
 
 /// A worker at the publication.

@@ -14,15 +14,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dataflows::model::lookups::LookupRow;
+use dataflows::model::time::Millis;
+use dataflows::rules::horizon::Terms;
 use timely::worker::Worker;
 
+use super::aging::read_in_rounds;
 use super::cluster::{Cluster, ClusterError, Connected, Links, Lost};
+use super::filling::agree;
+use super::frozen::{FreezeError, Frozen};
+use super::generation::Refusal;
 use super::history::{History, HistoryError};
-use super::job::{Job, TimeRange};
+use super::job::{Counts, Job, TimeRange};
 use super::output::Output;
 use super::progress::{Progress, watch};
 use super::publish::Publication;
-use super::report::{Imbalance, RunReport};
+use super::report::{HorizonReport, Imbalance, RunReport};
+use super::rounds::{Dated, Desk, Rounds};
 use super::settle::{Settlement, settle};
 use super::telling::Neighbours;
 use super::top::CampaignTotals;
@@ -30,15 +37,15 @@ use crate::checkpoint::RejectCount;
 use crate::config::Config;
 use crate::formats::{Batch, Reject};
 use crate::names::{Collision, Names};
-use crate::sinks::clickhouse::ClickHouseError;
+use crate::sinks::clickhouse::{ClickHouseError, Staging};
 use crate::sinks::directory::{DirectoryError, PendingDirectory};
-use crate::sinks::table_file::{PublishError, TableFormat};
+use crate::sinks::table_file::PublishError;
 use crate::sources::files::{SourceError, Split, SplitReader};
 use crate::sources::lookups::{self, LookupError};
 use crate::store::Place;
 
 /// Events decoded at a time.
-const BATCH_EVENTS: usize = 8192;
+pub(super) const BATCH_EVENTS: usize = 8192;
 
 /// What to replay.
 #[derive(Clone, Debug)]
@@ -55,6 +62,8 @@ pub struct Options {
     pub epoch_events: usize,
     /// Which event times to read.
     pub range: TimeRange,
+    /// For how long a window can be corrected, past its end; none: for ever, and nothing expires.
+    pub horizon: Option<Millis>,
     /// Show no progress.
     pub quiet: bool,
     /// Set from outside to give up.
@@ -99,12 +108,24 @@ pub enum ReplayError {
     /// Two names share a key.
     #[error(transparent)]
     Names(#[from] Collision),
+    /// A horizon is decided on in one process.
+    #[error("--horizon works in one process: leave out --hosts and --processes, and use --workers")]
+    HorizonAmong,
+    /// What has frozen.
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
     /// The processes did not come together.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// A process was lost on the way.
     #[error("{0}; nothing was published")]
     Lost(Lost),
+    /// What would be lost by putting the tables in place.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// ClickHouse, when the tables were to be put in place.
+    #[error(transparent)]
+    Exchange(Box<ClickHouseError>),
     /// It was told to give up.
     #[error("stopped; nothing was published")]
     Stopped,
@@ -144,6 +165,12 @@ pub struct Replayed {
 /// What the workers of this process share.
 pub(super) struct Shared {
     splits: Mutex<VecDeque<Split>>,
+    /// With a horizon the input is read in these instead.
+    rounds: Option<Rounds>,
+    /// Where rows may wait on disk.
+    pub scratch: PathBuf,
+    /// How long what this process reads is.
+    bytes: u64,
     config: Config,
     pub names: Arc<Names>,
     lookups: Vec<LookupRow>,
@@ -151,8 +178,11 @@ pub(super) struct Shared {
     pub rejects: Mutex<Box<dyn Write + Send>>,
     progress: Progress,
     pub publication: Publication,
+    /// Where rows are written in ClickHouse; tables in files have a place of each process's own.
+    staging: Option<Arc<Staging>>,
     epoch_events: usize,
     range: TimeRange,
+    horizon: Option<Millis>,
     pub links: Arc<Links>,
     pub settlement: Settlement,
     stop: Arc<AtomicBool>,
@@ -164,6 +194,19 @@ impl Shared {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.progress.failed.store(true, Relaxed);
         self.links.abandon();
+    }
+
+    /// What the horizon came to, if there is one.
+    pub fn horizon_report(&self, counts: &Counts) -> Option<HorizonReport> {
+        let (correction, rounds) = (self.horizon?, self.rounds.as_ref()?);
+        let [events, expired] = [counts.kinds, counts.expired].map(|kinds| kinds.iter().sum::<u64>());
+        Some(HorizonReport {
+            correction_ms: correction.0,
+            frozen_before: rounds.horizon().freeze.millis(),
+            events_expired: expired,
+            events_held: events - expired,
+            state_rows_max: counts.state_rows_max,
+        })
     }
 
     pub fn has_failed(&self) -> bool {
@@ -178,6 +221,9 @@ impl Shared {
 pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Option<Replayed>, ReplayError> {
     let started = Instant::now();
     let cluster = &options.cluster;
+    if options.horizon.is_some() && !cluster.is_alone() {
+        return Err(ReplayError::HorizonAmong);
+    }
     output.check()?;
     let mut names = Names::default();
     if !cluster.is_alone() {
@@ -198,23 +244,38 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
     let (skipped, splits) = (history.skipped, history.splits);
     let input = (history.files, splits.iter().map(|split| split.bytes).sum());
 
-    let connected = cluster
-        .connect(&purpose((options, output.format()), &rows, input), &|| options.stop.load(Relaxed))?;
+    let connected =
+        cluster.connect(&purpose((options, output.kind()), &rows, input), &|| options.stop.load(Relaxed))?;
     let part = (!cluster.is_alone()).then(|| (connected.run(), cluster.process()));
     let opened = output.open(part)?;
+    let mut own = deal(splits, cluster.processes()).swap_remove(cluster.process());
+    let (mut rejected, bytes) = (history.rejected, own.iter().map(|split| split.bytes).sum());
+    let rounds = options.horizon.map(|correction| {
+        let hour = |split: &Split| history.hours.get(&split.file.name).copied();
+        let dated = own.drain(..).map(|split| Dated { hour: hour(&split), split }).collect();
+        let terms = Terms { correction: Some(correction), ..config.time.terms };
+        let desk = Desk { sources: config.sources.clone(), names: Arc::clone(&names) };
+        let input = (dated, std::mem::take(&mut rejected));
+        Rounds::new(input, &rows, terms, desk, cluster.workers())
+    });
     let shared = Arc::new(Shared {
-        splits: Mutex::new(deal(splits, cluster.processes()).swap_remove(cluster.process()).into()),
+        splits: Mutex::new(own.into()),
+        rounds,
+        scratch: opened.scratch(),
+        bytes,
         config: config.clone(),
         names: Arc::clone(&names),
         lookups: rows,
-        rejected: history.rejected,
+        rejected,
         rejects: Mutex::new(opened.rejects()?),
         progress: Progress::default(),
         publication: Publication::new(opened.place(), &names, cluster.workers())?,
+        staging: opened.staging().filter(|_| !cluster.is_alone()),
         epoch_events: options.epoch_events,
         range: options.range,
+        horizon: options.horizon,
         links: Arc::clone(connected.links()),
-        settlement: Settlement::new(cluster, opened.into_directory(), (input, skipped), started),
+        settlement: Settlement::new(cluster, opened, (input, skipped), started),
         stop: Arc::clone(&options.stop),
         failure: Mutex::new(None),
     });
@@ -224,12 +285,12 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
 
 /// What all processes of a replay have in common.
 fn purpose(
-    (options, format): (&Options, Option<TableFormat>),
+    (options, output): (&Options, String),
     rows: &[LookupRow],
     (files, bytes): (usize, u64),
 ) -> String {
     let Options { range, epoch_events, .. } = options;
-    format!("replay {files} {bytes} {range:?} {epoch_events} {format:?} {rows:?}")
+    format!("replay {files} {bytes} {range:?} {epoch_events} {output} {rows:?}")
 }
 
 /// Deals splits out to processes, so that each has about as much to read.
@@ -254,17 +315,13 @@ pub(super) fn write_report(directory: &PendingDirectory, report: &RunReport) -> 
 
 fn run_workers(shared: &Arc<Shared>, connected: Connected, options: &Options) -> Result<(), ReplayError> {
     let theirs = Arc::clone(shared);
-    let input_bytes = {
-        let splits = shared.splits.lock().unwrap_or_else(PoisonError::into_inner);
-        splits.iter().map(|split| split.bytes).sum()
-    };
     let team = connected.execute(timely::WorkerConfig::default(), move |worker| {
         let done = work(worker, &theirs);
         done.unwrap_or_else(|error| theirs.fail(error));
     })?;
     let results = std::thread::scope(|scope| {
         let quiet = options.quiet || !options.cluster.is_first();
-        let watcher = scope.spawn(move || watch(&shared.progress, input_bytes, "replay", quiet));
+        let watcher = scope.spawn(move || watch(&shared.progress, shared.bytes, "replay", quiet));
         let results = team.join();
         shared.progress.done.store(true, Relaxed);
         watcher.thread().unpark();
@@ -284,13 +341,30 @@ fn run_workers(shared: &Arc<Shared>, connected: Connected, options: &Options) ->
 /// One worker: reads until no split is left, waits for the tables, publishes its part of them, then
 /// settles with the other processes.
 fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<(), ReplayError> {
+    if let Some(staging) = &shared.staging {
+        agree(worker, staging, shared);
+    }
     let failing = Arc::clone(shared);
     let neighbours = Neighbours {
         names: Arc::clone(&shared.names),
         workers: shared.publication.workers(),
         collided: Arc::new(move |collision| failing.fail(collision.into())),
     };
-    let mut job = Job::among(worker, &shared.lookups, &neighbours);
+    let mut job = match &shared.rounds {
+        None => Job::among(worker, &shared.lookups, &neighbours),
+        Some(_) => Job::expiring(worker, &shared.lookups, &neighbours),
+    };
+    let frozen = match &shared.rounds {
+        None => read_at_once(worker, &mut job, shared).map(|()| Frozen::none())?,
+        Some(rounds) => read_in_rounds(worker, &mut job, rounds, shared)?,
+    };
+    let counts = job.counts().clone();
+    let totals = job.finish(worker, &shared.publication, frozen, || shared.has_failed())?;
+    settle(worker, shared, counts, totals)
+}
+
+/// Reads until no split is left, epoch by epoch if that is asked for.
+fn read_at_once(worker: &mut Worker, job: &mut Job, shared: &Shared) -> Result<(), ReplayError> {
     let mut batch = Batch::default();
     let mut in_epoch = 0;
     if worker.index() == 0 {
@@ -301,7 +375,7 @@ fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<(), ReplayError> {
         loop {
             batch.clear();
             let more = reader.read(&mut batch, BATCH_EVENTS)?;
-            take(&mut job, &mut batch, shared)?;
+            take(job, &mut batch, shared)?;
             in_epoch += batch.events();
             worker.step();
             if shared.epoch_events > 0 && in_epoch >= shared.epoch_events {
@@ -314,9 +388,7 @@ fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<(), ReplayError> {
             }
         }
     }
-    let counts = job.counts().clone();
-    let totals = job.finish(worker, &shared.publication, || shared.has_failed())?;
-    settle(worker, shared, counts, totals)
+    Ok(())
 }
 
 fn next_split(shared: &Shared) -> Option<Split> {
@@ -324,7 +396,8 @@ fn next_split(shared: &Shared) -> Option<Split> {
     splits.pop_front().filter(|_| !shared.has_failed())
 }
 
-fn take(job: &mut Job, batch: &mut Batch, shared: &Shared) -> Result<(), ReplayError> {
+/// Takes a batch into the job, but for what lies outside of the range of times.
+pub(super) fn take(job: &mut Job, batch: &mut Batch, shared: &Shared) -> Result<(), ReplayError> {
     shared.progress.bytes.fetch_add(batch.bytes, Relaxed);
     shared.range.retain(batch);
     shared.progress.events.fetch_add(batch.events() as u64, Relaxed);

@@ -53,6 +53,21 @@ pub struct FeedReport {
     pub invalid: u64,
 }
 
+/// What a horizon came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct HorizonReport {
+    /// How long a window could be corrected, in milliseconds.
+    pub correction_ms: i64,
+    /// Windows that end here or before are frozen, in epoch milliseconds.
+    pub frozen_before: i64,
+    /// Canonical events that were let go of.
+    pub events_expired: u64,
+    /// Those that were held when all was read.
+    pub events_held: u64,
+    /// The most rows that the workers held at a time, of events and of tables.
+    pub state_rows_max: u64,
+}
+
 /// A finished run.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunReport {
@@ -76,6 +91,9 @@ pub struct RunReport {
     pub received_by_kind: BTreeMap<&'static str, u64>,
     /// By table.
     pub tables: Vec<TableReport>,
+    /// With a horizon: how far it came, and what it came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<HorizonReport>,
     /// Canonical events received.
     pub events: u64,
     /// Wall-clock seconds from the first byte read to the last table written.
@@ -108,6 +126,7 @@ impl RunReport {
             feeds,
             received_by_kind: Counts::KINDS.into_iter().zip(counts.kinds).collect(),
             tables,
+            horizon: None,
             events: counts.kinds.iter().sum(),
             seconds: 0.0,
             events_per_second: 0.0,

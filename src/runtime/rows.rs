@@ -30,10 +30,16 @@ pub fn qualities(counts: impl Iterator<Item = (QualityKey, isize)>) -> impl Iter
     })
 }
 
-/// The steps of a conversion follow each other; they become one row for each model.
-pub fn paths(steps: impl Iterator<Item = ((Id, PathStep), isize)>) -> impl Iterator<Item = ConversionPath> {
+/// The steps of a conversion follow each other; they become its path.
+pub fn whole_paths(
+    steps: impl Iterator<Item = ((Id, PathStep), isize)>,
+) -> impl Iterator<Item = (Id, Arc<[PathStep]>)> {
     let mut steps = steps.peekable();
-    let paths = from_fn(move || next_path(&mut steps));
+    from_fn(move || next_path(&mut steps))
+}
+
+/// A path is one row for each model.
+pub fn by_model(paths: impl Iterator<Item = (Id, Arc<[PathStep]>)>) -> impl Iterator<Item = ConversionPath> {
     paths.flat_map(|(conversion, steps)| {
         Model::ALL.map(|model| ConversionPath { conversion, model, steps: Arc::clone(&steps) })
     })

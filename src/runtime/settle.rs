@@ -20,12 +20,12 @@ use timely::worker::Worker;
 use super::cluster::Cluster;
 use super::history::Skipped;
 use super::job::Counts;
+use super::output::Opened;
 use super::post::Post;
 use super::publish::Totals;
-use super::replay::{ReplayError, Replayed, Shared, write_report};
+use super::replay::{ReplayError, Replayed, Shared};
 use super::report::{RunReport, TableReport, feeds, peak_memory_bytes};
 use crate::sinks::cells::Digest;
-use crate::sinks::directory::PendingDirectory;
 
 /// How long a worker that waits sleeps before it asks again whether the run was stopped.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -81,8 +81,8 @@ struct State {
     share: Share,
     /// The tables by name, for the report.
     tables: Vec<TableReport>,
-    /// What is put in place; tables in ClickHouse are the caller's to put there.
-    directory: Option<PendingDirectory>,
+    /// What is put in place.
+    opened: Option<Opened>,
     replayed: Option<Replayed>,
     over: bool,
 }
@@ -90,7 +90,7 @@ struct State {
 impl Settlement {
     pub fn new(
         cluster: &Cluster,
-        directory: Option<PendingDirectory>,
+        opened: Opened,
         (input, skipped): ((usize, u64), Skipped),
         started: Instant,
     ) -> Self {
@@ -98,7 +98,7 @@ impl Settlement {
             brought: 0,
             share: Share::default(),
             tables: Vec::new(),
-            directory,
+            opened: Some(opened),
             replayed: None,
             over: false,
         };
@@ -165,10 +165,11 @@ impl Settlement {
         (report.files_skipped, report.row_groups_skipped) = (self.skipped.files, self.skipped.row_groups);
         report.peak_memory_bytes = peak_memory_bytes;
         report.exchanged_bytes = exchanged_bytes;
+        report.horizon = shared.horizon_report(&counts);
         report.took(self.started.elapsed());
-        if let Some(directory) = state.directory.take() {
-            write_report(&directory, &report)?;
-            directory.publish()?;
+        // Whoever asks meanwhile whether it is over waits for the answer.
+        if let Some(opened) = state.opened.take() {
+            opened.publish(&report)?;
         }
         state.replayed = Some(Replayed { report, top: totals.campaigns.largest(&shared.names) });
         state.over = true;
@@ -178,8 +179,8 @@ impl Settlement {
     fn end(&self) {
         let mut state = self.state();
         state.over = true;
-        if let Some(directory) = state.directory.take() {
-            directory.leave();
+        if let Some(opened) = state.opened.take() {
+            opened.leave();
         }
     }
 }

@@ -7,7 +7,7 @@ use super::assembly::{Assembly, Piece};
 use super::output::Place;
 use super::report::TableReport;
 use crate::sinks::cells::Digest;
-use crate::sinks::clickhouse::{Generation, Published};
+use crate::sinks::clickhouse::{Published, Staging};
 use crate::sinks::csv::Lines;
 use crate::sinks::table_file::{Encoded, Encoder, PublishError, TableFile};
 use crate::sinks::texts::Texts;
@@ -24,7 +24,7 @@ pub struct Table<R> {
 
 enum Target {
     File { encoder: Encoder, written: Mutex<Written> },
-    Generation { generation: Arc<Generation>, digest: Mutex<Digest> },
+    Staging { staging: Arc<Staging>, digest: Mutex<Digest> },
 }
 
 struct Written {
@@ -41,9 +41,9 @@ impl<R: Published> Table<R> {
                 let (file, encoder) = TableFile::create::<R>(directory, format)?;
                 Self::in_file(file, encoder, workers)
             }
-            Place::Generation(generation) => {
-                let (generation, digest) = (Arc::clone(generation), Mutex::default());
-                let target = Target::Generation { generation, digest };
+            Place::Staging(staging) => {
+                let (staging, digest) = (Arc::clone(staging), Mutex::default());
+                let target = Target::Staging { staging, digest };
                 Self { assembly: Assembly::new(workers, INSERT_ROWS), target }
             }
         })
@@ -60,9 +60,9 @@ impl<R: Published> Table<R> {
     pub fn publish(&self, piece: Piece<R>, texts: &Texts) -> Result<(), PublishError> {
         match &self.target {
             Target::File { encoder, written } => append(piece, encoder, written, texts),
-            Target::Generation { generation, digest } => {
+            Target::Staging { staging, digest } => {
                 let sum = digest_of(&piece, texts);
-                generation.write(piece.rows.into_iter().flatten(), texts.names())?;
+                staging.write(piece.rows.into_iter().flatten(), texts.names())?;
                 digest.lock().unwrap_or_else(PoisonError::into_inner).add(sum);
                 Ok(())
             }
@@ -77,7 +77,7 @@ impl<R: Published> Table<R> {
                 written.file.finish(R::TABLE)?;
                 written.digest
             }
-            Target::Generation { digest, .. } => *digest.lock().unwrap_or_else(PoisonError::into_inner),
+            Target::Staging { digest, .. } => *digest.lock().unwrap_or_else(PoisonError::into_inner),
         };
         Ok(TableReport { table: R::TABLE, rows: digest.rows(), digest: digest.hex() })
     }

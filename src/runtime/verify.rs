@@ -206,6 +206,7 @@ fn recompute(config: &Config, options: &Options, output: &Path) -> Result<Replay
             cluster: Cluster::alone(options.workers),
             epoch_events: config.replay.epoch_events,
             range: TimeRange::default(),
+            horizon: None,
             quiet: true,
             stop: Arc::default(),
         },

@@ -113,6 +113,16 @@ impl Groups {
         self.dirty.drain().collect()
     }
 
+    /// Says that groups have changed.
+    pub fn mark(&mut self, dirty: Vec<GroupKey>) {
+        self.dirty.extend(dirty);
+    }
+
+    /// Whether these are the same groups of the same rows.
+    pub fn equals(&self, other: &Self) -> bool {
+        self.total == other.total && self.groups == other.groups
+    }
+
     /// Takes a change of a row in.
     pub fn change(&mut self, labels: &Labels, change: Change<'_>) {
         let Some(key) = self.place(labels, change.start, change.key) else { return };

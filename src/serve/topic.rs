@@ -129,8 +129,12 @@ impl Topics {
         for (query, topic) in self.topics.iter_mut().filter(|(query, _)| query.asks_for_advertisers()) {
             // What ClickHouse summed up was chosen by whom campaigns belonged to.
             topic.missed |= topic.past.is_some();
-            topic.groups = gather(query, topic.past.as_ref(), tables, labels);
-            topic.rebuilt = true;
+            let fresh = gather(query, topic.past.as_ref(), tables, labels);
+            // Whose campaigns stay where they are must not hear of others.
+            topic.rebuilt |= !fresh.equals(&topic.groups);
+            let dirty = topic.groups.take_dirty();
+            topic.groups = fresh;
+            topic.groups.mark(dirty);
         }
     }
 

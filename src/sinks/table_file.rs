@@ -37,6 +37,12 @@ pub enum PublishError {
         /// Why.
         source: std::io::Error,
     },
+    /// Rows that were put aside on disk can't be read back.
+    #[error("can't read back the rows that were put aside on disk")]
+    PutAside {
+        /// Why.
+        source: std::io::Error,
+    },
     /// ClickHouse.
     #[error(transparent)]
     ClickHouse(#[from] ClickHouseError),

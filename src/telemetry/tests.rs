@@ -78,9 +78,24 @@ fn every_name_says_its_unit() {
     }
 }
 
+/// Tells something of everything that has labels: else a metric isn't shown.
+fn fill(telemetry: &Telemetry) {
+    let mut batch = Batch::default();
+    batch.clicks.push(Default::default());
+    let origin = Origin { file: "events".into(), position: Position::Byte(0) };
+    batch.rejects.push(Reject::malformed(Feed::Events, origin, b"?", ""));
+    telemetry.batch(&batch);
+    telemetry.expired(Kind::Clicks, 1);
+    telemetry.state(StateSize { state: "bids", worker: 0, rows: 1, bytes: 1 });
+    let place = TopicPartition { topic: "events".into(), partition: 0 };
+    telemetry.partition(&place, EventTime::from_millis(1), false);
+}
+
 #[test]
 fn alerts_and_panels_ask_for_metrics_that_there_are() {
-    let text = Telemetry::default().text();
+    let telemetry = Telemetry::default();
+    fill(&telemetry);
+    let text = telemetry.text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let endings = |kind: &str| match kind {
         "counter" => &["_total"][..],

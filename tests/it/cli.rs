@@ -229,8 +229,4 @@ fn a_replay_goes_into_files_or_into_clickhouse() {
         assert_eq!(code(&done), 2, "{arguments:?}: {}", said(&done));
         assert!(said(&done).contains(expected), "{arguments:?}: {}", said(&done));
     }
-    fs::write(root.path().join("live.toml"), "").expect("written");
-    let several = ["replay", "--input", ".", "--processes", "2", "--process", "0"];
-    let done = advertisex(&[&several[..], &into].concat(), root.path());
-    assert!(code(&done) == 1 && said(&done).contains("leave out --hosts and --processes"), "{}", said(&done));
 }

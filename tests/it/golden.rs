@@ -41,6 +41,7 @@ pub fn options(input: &Path, workers: usize) -> Options {
         cluster: Cluster::alone(workers),
         epoch_events: 0,
         range: TimeRange::default(),
+        horizon: None,
         quiet: true,
         stop: Arc::default(),
     }

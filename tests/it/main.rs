@@ -1,5 +1,6 @@
 //! Tests of the whole system.
 
+mod aging;
 mod archive;
 mod cli;
 mod cluster;
@@ -12,3 +13,4 @@ mod network;
 mod oracle;
 mod random;
 mod served;
+mod site;

@@ -107,6 +107,19 @@ fn agree(browser: &mut Browser, clickhouse: &ClickHouse) -> Vec<i64> {
     }
 }
 
+/// The same, once nothing more comes.
+fn settle(browser: &mut Browser, clickhouse: &ClickHouse) -> Vec<i64> {
+    let mut before = agree(browser, clickhouse);
+    loop {
+        thread::sleep(Duration::from_secs(2));
+        let now = agree(browser, clickhouse);
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
 fn serve(stage: &mut Stage) -> String {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
     stage.rest =
@@ -196,7 +209,7 @@ fn pages_show_what_clickhouse_holds_as_it_comes_and_after_a_restart() {
     browser.open(&overview, WIDE);
     agree(&mut browser, &clickhouse);
     stage.produce_piece(1, 2, Duration::ZERO);
-    let before = agree(&mut browser, &clickhouse);
+    let before = settle(&mut browser, &clickhouse);
 
     // 2. One impression shows at once, and a page opened anew has it, too.
     let event = r#"{"impression_id":"one more","auction_id":"no such","timestamp":1772409600000,"user_id":"u","campaign_id":"c0","win_price_cpm":1.5,"site":"site1","country":"DE","device":"mobile"}"#;
@@ -225,4 +238,15 @@ fn pages_show_what_clickhouse_holds_as_it_comes_and_after_a_restart() {
     browser.wait("document.querySelector('[data-testid=\"status\"]').dataset.state === 'live'");
     agree(&mut browser, &clickhouse);
     drop(job);
+
+    // 5. So it is when two processes share the work: the page shows what both publish.
+    let jobs = stage.start_cluster(2, 1, &[]);
+    browser.wait("document.querySelector('[data-testid=\"status\"]').dataset.state === 'live'");
+    let before = agree(&mut browser, &clickhouse);
+    stage.put("impressions", 0, Some(event.replace("one more", "another").as_bytes()), None);
+    let began = Instant::now();
+    while agree(&mut browser, &clickhouse)[2] != before[2] + 1 {
+        assert!(began.elapsed() < Duration::from_secs(30), "it shows");
+    }
+    drop(jobs);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use advertisex::config::clickhouse::ClickHouseConfig;
 use advertisex::sinks::clickhouse::ClickHouse;
@@ -14,10 +14,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::archive::{archive_every, program};
+use crate::cluster::SOON;
 use crate::golden::{check, golden, stage};
 use crate::horizon::TABLES;
 use crate::server;
-use crate::stage::Stage;
+use crate::stage::{Job, Stage};
 
 /// A rule for all that changes nearly every conversion of the golden day.
 const RULE: &str = ",6h,1h,,first_touch";
@@ -39,6 +40,26 @@ fn published(stage: &mut Stage, pieces: usize, of: usize) {
 
 fn into(stage: &Stage, more: &[&str]) -> Output {
     stage.program(&[&INTO, more].concat())
+}
+
+/// The same on several processes of one worker each; the first may write to stdout.
+fn into_by(stage: &Stage, processes: usize, more: &[&str]) -> Vec<Job> {
+    let into = ["replay", "--into", "clickhouse", "--config", "live.toml", "--input"];
+    stage.start_processes(processes, 1, &[&into, more].concat(), "info")
+}
+
+/// Waits until all have ended well.
+fn ended_well(stage: &Stage, mut jobs: Vec<Job>) {
+    for job in &mut jobs {
+        let status = job.ended(Duration::from_secs(120));
+        assert!(status.success(), "{status}: {:#?}", stage.logs(2));
+    }
+}
+
+/// All that readers see, view by view; versions included.
+fn views(clickhouse: &ClickHouse) -> Vec<Vec<String>> {
+    let views = TABLES.map(|(table, _)| format!("SELECT * FROM {table}_live ORDER BY ALL"));
+    views.iter().map(|sql| server::rows(clickhouse, sql)).collect()
 }
 
 /// What the program refused, and with which exit code.
@@ -254,5 +275,90 @@ fn what_would_lose_something_published_is_refused() {
     check(&stage);
     let done = into(&stage, &["whole"]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    check(&stage);
+}
+
+#[test]
+fn several_processes_publish_the_tables_of_one_and_the_run_goes_on_behind_them() {
+    let Some((_kafka, mut stage)) = stage() else { return };
+    // Each process has files to read.
+    archive_every(&mut stage, 100);
+    stage.produce_campaigns(&golden("campaigns.csv"));
+    stage.produce_piece(0, 2, Duration::ZERO);
+    stage.run_cluster_until_idle(2, 1);
+    let clickhouse = connect(&stage);
+    let live = views(&clickhouse);
+
+    let done = into(&stage, &["archive"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let alone = views(&clickhouse);
+    ended_well(&stage, into_by(&stage, 2, &["archive"]));
+    assert!(views(&clickhouse) == alone, "two processes publish other rows than one");
+    let cluster = ["cluster", "-n", "3", "-w", "1", "--"];
+    let done = stage.program(&[&cluster, &INTO[..5], &["--input", "archive"]].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(said.contains("generation 3 is published: 7 tables as of epoch"), "{said}");
+    assert!(views(&clickhouse) == alone, "three processes publish other rows than one");
+    assert_eq!(alone.iter().map(Vec::len).collect::<Vec<_>>(), live.iter().map(Vec::len).collect::<Vec<_>>());
+    assert_eq!(left(&clickhouse), Vec::<String>::new());
+    check_against_archive(&stage, "of-the-half", &[]);
+
+    stage.produce_piece(1, 2, Duration::ZERO);
+    stage.run_cluster_until_idle(2, 1);
+    check(&stage);
+    check_against_archive(&stage, "of-the-whole", &[]);
+}
+
+/// Waits until a process has been told which tables its rows go into, which is when all are connected.
+fn await_label(stage: &Stage, process: usize, told: usize) {
+    let began = Instant::now();
+    let is_told = |log: &str| log.matches("rows go into the tables …_next_").count() > told;
+    while !is_told(&fs::read_to_string(stage.log(process)).unwrap_or_default()) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{:#?}", stage.logs(2));
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_the_published_tables_as_they_are() {
+    let Some((_kafka, mut stage)) = stage() else { return };
+    published(&mut stage, 1, 1);
+    let clickhouse = connect(&stage);
+    let before = views(&clickhouse);
+    for (round, killed) in [1, 0].into_iter().enumerate() {
+        // Small epochs take so long that it is killed amid them.
+        let mut jobs = into_by(&stage, 2, &["archive", "--epoch-events", "5"]);
+        await_label(&stage, killed, round);
+        jobs.remove(killed).kill();
+        assert_eq!(jobs[0].ended(SOON).code(), Some(1));
+        let log = &stage.logs(2)[1 - killed];
+        assert!(log.contains(&format!("lost the connection to process {killed}")), "{log}");
+        assert!(log.contains("nothing was published") && !log.contains("panicked"), "{log}");
+        assert!(views(&clickhouse) == before, "process {killed} was killed");
+        // The first process drops its tables, if it is there.
+        assert_eq!(left(&clickhouse).is_empty(), killed == 1, "process {killed} was killed");
+    }
+    assert_eq!(server::rows(&clickhouse, "SELECT count() FROM generation"), ["(0)"]);
+    ended_well(&stage, into_by(&stage, 2, &["archive"]));
+    check(&stage);
+    assert_eq!(left(&clickhouse), Vec::<String>::new());
+}
+
+#[test]
+fn rows_that_a_process_cannot_insert_end_all_and_nothing_is_exchanged() {
+    let Some((_kafka, mut stage)) = stage() else { return };
+    published(&mut stage, 1, 1);
+    let clickhouse = connect(&stage);
+    let mut jobs = into_by(&stage, 2, &["archive", "--epoch-events", "5"]);
+    await_label(&stage, 1, 0);
+    for table in left(&clickhouse) {
+        let table = table.trim_matches(['(', ')', '\'']);
+        server::run(&clickhouse, &format!("DROP TABLE {table} SYNC"));
+    }
+    let codes: Vec<_> = jobs.iter_mut().map(|job| job.ended(Duration::from_secs(60)).code()).collect();
+    assert_eq!(codes, [Some(1), Some(1)], "{:#?}", stage.logs(2));
+    assert!(stage.logs(2).concat().contains("ClickHouse can't insert into"), "{:#?}", stage.logs(2));
+    assert_eq!(server::rows(&clickhouse, "SELECT count() FROM generation"), ["(0)"]);
     check(&stage);
 }

@@ -81,23 +81,36 @@ impl Stage {
 
     /// Starts the job on so many processes of so many workers; each logs to `process-N.log`.
     pub fn start_cluster(&self, processes: usize, workers: usize, more: &[&str]) -> Vec<Job> {
+        let epoch_ms = self.pace.0.to_string();
+        let run = ["run", "--config", "live.toml", "--epoch-ms", &epoch_ms];
+        self.start_processes(processes, workers, &[&run, more].concat(), "warn")
+    }
+
+    /// Starts a command on so many processes; each logs to `process-N.log` from this level on.
+    pub fn start_processes(
+        &self,
+        processes: usize,
+        workers: usize,
+        command: &[&str],
+        level: &str,
+    ) -> Vec<Job> {
         // Held together, so that they differ.
         let ports: Vec<_> =
             (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         let hosts = ports.iter().map(|port| format!("{}\n", port.local_addr().expect("bound")));
         fs::write(self.root.path().join("hosts"), hosts.collect::<String>()).expect("written");
         drop(ports);
-        (0..processes).map(|process| self.start_process(process, workers, more)).collect()
+        (0..processes).map(|process| self.start_process(process, workers, command, level)).collect()
     }
 
     /// Starts one of the processes that `hosts` names.
-    fn start_process(&self, process: usize, workers: usize, more: &[&str]) -> Job {
+    fn start_process(&self, process: usize, workers: usize, command: &[&str], level: &str) -> Job {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log(process)).expect("a log");
         let job = Command::new(env!("CARGO_BIN_EXE_advertisex"))
-            .args(["run", "--config", "live.toml", "--hosts", "hosts", "--process", &process.to_string()])
-            .args(["--workers", &workers.to_string(), "--epoch-ms", &self.pace.0.to_string()])
-            .args(more)
-            .env("ADVERTISEX_LOG", "warn")
+            .args(command)
+            .args(["--hosts", "hosts", "--process", &process.to_string()])
+            .args(["--workers", &workers.to_string()])
+            .env("ADVERTISEX_LOG", level)
             .current_dir(self.root.path())
             .stderr(log)
             .spawn();

@@ -73,6 +73,12 @@ impl Gate {
         Self { first: horizon.freeze, last: last.unwrap_or(EventTime::MAX) }
     }
 
+    /// The gate of a replay that has a horizon: what is frozen is closed to it too, but no clock says
+    /// what lies in the future of history.
+    pub fn replayed(horizon: &Horizon) -> Self {
+        Self { first: horizon.freeze, ..Self::OPEN }
+    }
+
     /// Why an event of this time is rejected, if it is. It is too late once its minute is frozen,
     /// the first of its windows to be so: it could no longer be counted in all of its tables.
     pub fn judge(&self, ts: EventTime) -> Option<Reason> {

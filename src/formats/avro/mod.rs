@@ -135,7 +135,9 @@ impl AvroReader {
             }
             let record = &block.data[block.at..cursor.at()];
             let position = Position::Block { offset: block.offset, record: block.record };
+            let mark = batch.mark();
             accept(self.feed, &self.rules, &sink, record, (&self.file, position), batch)?;
+            batch.judge(mark, self.feed, record, || Origin { file: Arc::clone(&self.file), position });
             block.at = cursor.at();
             block.record += 1;
             block.left -= 1;

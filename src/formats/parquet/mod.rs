@@ -5,6 +5,7 @@
 
 mod columns;
 mod deltas;
+mod faults;
 mod footer;
 mod pages;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Schema};
-use dataflows::model::events::{Bid, Click, Conversion, Country, Device, Dims, Impression};
+use dataflows::model::events::{Bid, Click, Conversion, Country, Device, Impression};
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::EventTime;
@@ -24,9 +25,10 @@ use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::reader::ChunkReader;
 
 use self::columns::{Cache, Checked, Columns, Need};
+use self::faults::{DimColumns, fault, judged};
 pub use self::footer::{chunks, footer};
 use super::fields::rank;
-use super::reject::{Origin, Position, Reject, payload};
+use super::reject::{Origin, Position, Reject, payload, untimely};
 use super::{Batch, DecodeError};
 use crate::names::SharedNames;
 
@@ -185,11 +187,11 @@ impl ParquetReader {
         let dims = self.dims(&columns)?;
         batch.bids.reserve(rows.num_rows());
         for row in 0..rows.num_rows() {
-            match (auctions[row], times[row], amounts[row], dims.get(row)) {
+            match (auctions[row], judged(times[row], batch), amounts[row], dims.get(row)) {
                 (Ok(auction), Ok(ts), Ok(bid), Ok(dims)) => batch.bids.push((auction, Bid { dims, bid, ts })),
                 (a, ts, b, d) => {
                     let faults = [fault("auction_id", a), fault("ts", ts), fault("bid_micros", b), d.err()];
-                    self.reject(rows, row, ts, &faults, batch);
+                    self.reject(rows, row, times[row], &faults, batch);
                 }
             }
         }
@@ -207,7 +209,8 @@ impl ParquetReader {
         let dims = self.dims(&columns)?;
         batch.impressions.reserve(rows.num_rows());
         for row in 0..rows.num_rows() {
-            match (ids[row], auctions[row], users[row], times[row], costs[row], dims.get(row)) {
+            let ts = judged(times[row], batch);
+            match (ids[row], auctions[row], users[row], ts, costs[row], dims.get(row)) {
                 (Ok(id), Ok(auction), Ok(user), Ok(ts), Ok(cost), Ok(dims)) => {
                     let viewable = seen[row];
                     batch.impressions.push((id, Impression { ts, auction, user, dims, cost, viewable }));
@@ -216,7 +219,7 @@ impl ParquetReader {
                     let (id, a, u) =
                         (fault("impression_id", id), fault("auction_id", a), fault("user_id", u));
                     let faults = [id, a, u, fault("ts", ts), fault("cost_micros", cost), d.err()];
-                    self.reject(rows, row, ts, &faults, batch);
+                    self.reject(rows, row, times[row], &faults, batch);
                 }
             }
         }
@@ -229,11 +232,11 @@ impl ParquetReader {
         let ids = self.ids(&columns, "click_id", &times)?;
         let impressions = keys(&columns, "impression_id")?;
         for row in 0..rows.num_rows() {
-            match (ids[row], impressions[row], times[row]) {
+            match (ids[row], impressions[row], judged(times[row], batch)) {
                 (Ok(id), Ok(impression), Ok(ts)) => batch.clicks.push((id, Click { ts, impression })),
                 (id, i, ts) => {
                     let faults = [fault("click_id", id), fault("impression_id", i), fault("ts", ts)];
-                    self.reject(rows, row, ts, &faults, batch);
+                    self.reject(rows, row, times[row], &faults, batch);
                 }
             }
         }
@@ -253,7 +256,8 @@ impl ParquetReader {
             .text("conversion_type", Need::OptionalText, known_kinds, |text| Ok(Ok(Name::new(text))))?;
         let values = columns.money("value_micros", false)?;
         for row in 0..rows.num_rows() {
-            match (ids[row], users[row], advertisers[row], kinds[row], times[row], values[row]) {
+            let ts = judged(times[row], batch);
+            match (ids[row], users[row], advertisers[row], kinds[row], ts, values[row]) {
                 (Ok(id), Ok(user), Ok(advertiser), Ok(kind), Ok(ts), Ok(value)) => {
                     batch.conversions.push((id, Conversion { ts, user, advertiser, kind, value }));
                 }
@@ -262,7 +266,7 @@ impl ParquetReader {
                         (fault("conversion_id", id), fault("user_id", u), fault("advertiser_id", a));
                     let (k, t, value) =
                         (fault("conversion_type", k), fault("ts", ts), fault("value_micros", value));
-                    self.reject(rows, row, ts, &[id, u, a, k, t, value], batch);
+                    self.reject(rows, row, times[row], &[id, u, a, k, t, value], batch);
                 }
             }
         }
@@ -317,43 +321,11 @@ impl ParquetReader {
             origin: Origin { file: self.file.clone(), position },
             ts: ts.ok(),
             payload: payload(columns::show(rows, row).as_bytes()),
-            hint: format!("column {column}: {}", reason.as_str()),
+            hint: match reason {
+                Reason::TooLate | Reason::Future => untimely(reason).to_owned(),
+                _ => format!("column {column}: {}", reason.as_str()),
+            },
         });
-    }
-}
-
-fn fault<T>(column: &'static str, checked: Checked<T>) -> Option<(&'static str, Reason)> {
-    checked.err().map(|reason| (column, reason))
-}
-
-/// The dimensions of a batch of rows.
-struct DimColumns {
-    campaigns: Vec<Checked<Name>>,
-    creatives: Vec<Checked<Name>>,
-    sites: Vec<Checked<Name>>,
-    countries: Vec<Checked<Country>>,
-    devices: Vec<Checked<Device>>,
-}
-
-impl DimColumns {
-    fn get(&self, row: usize) -> Result<Dims, (&'static str, Reason)> {
-        let place = (self.campaigns[row], self.creatives[row], self.sites[row]);
-        match (place, self.countries[row], self.devices[row]) {
-            ((Ok(campaign), Ok(creative), Ok(site)), Ok(country), Ok(device)) => {
-                Ok(Dims { campaign, creative, site, country, device })
-            }
-            ((campaign, creative, site), country, device) => {
-                let faults = [
-                    fault("campaign_id", campaign),
-                    fault("creative_id", creative),
-                    fault("site", site),
-                    fault("country", country),
-                    fault("device", device),
-                ];
-                let worst = faults.into_iter().flatten().min_by_key(|fault| rank(fault.1));
-                Err(worst.unwrap_or(("campaign_id", Reason::Malformed)))
-            }
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::expiring::{Expired, Expiring};
 use super::following::Following;
 use super::gauges::Gauges;
 use super::hub::Wanted;
+use super::shares::{add_dimensions, check};
 use super::wire::{Opened, Opening};
 use super::{LiveError, Process, Shared};
 use crate::bindings::{Binding, Range, TopicPartition};
@@ -28,7 +29,6 @@ use crate::runtime::job::Job;
 use crate::runtime::telling::Neighbours;
 use crate::serve::update::Update;
 use crate::sinks::clickhouse::{Epochs, Reject, Upserts};
-use crate::sinks::tables::QualityMinute;
 use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
 
 /// What is read between two steps of the dataflow.
@@ -434,25 +434,6 @@ impl<'a> LiveWorker<'a> {
         let changes = self.dimensions.extract_if(.., |(epoch, _)| *epoch <= last);
         add_dimensions(share, changes.collect());
     }
-}
-
-/// Adds what ids stand for now.
-fn add_dimensions(share: &mut Upserts, changes: Vec<(Epoch, DimensionChange)>) {
-    let latest: BTreeMap<_, _> = changes.into_iter().map(|(_, (what, id, now))| ((what, id), now)).collect();
-    for ((dimension, id), now) in latest {
-        share.dimensions[dimension as usize].push((id, now));
-    }
-}
-
-/// What was received has become something, in every minute of every feed.
-fn check(share: &Upserts) -> Result<(), LiveError> {
-    for ((minute, feed), counts) in &share.quality_minute {
-        let row = QualityMinute { minute: *minute, feed: *feed, counts: counts.unwrap_or_default() };
-        if !row.adds_up() {
-            return Err(LiveError::Imbalance { feed: feed.as_str(), minute: minute.start_millis() });
-        }
-    }
-    Ok(())
 }
 
 /// All ranges of bindings, those of one partition joined.

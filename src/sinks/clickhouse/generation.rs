@@ -16,13 +16,9 @@ use serde::Deserialize;
 
 use super::client::ClickHouse;
 use super::error::ClickHouseError;
-use super::publish::Pen;
-use super::published::Published;
 use super::retry::until_done;
+use super::staging::{Label, tell};
 use super::swap::{Swapped, is_mark};
-use super::upserts::{Epochs, Writer};
-use crate::config::clickhouse::ClickHouseConfig;
-use crate::names::Names;
 use crate::sinks::tables::Shape;
 
 /// The tables of a generation in the making.
@@ -30,12 +26,7 @@ use crate::sinks::tables::Shape;
 pub struct Generation {
     /// What is asked of the server, which may take its time.
     server: ClickHouse,
-    /// Where rows are written through.
-    writes: ClickHouse,
-    job: String,
-    version: Epoch,
-    /// What the names of its tables end in; no other attempt has the same.
-    pub(super) mark: String,
+    pub(super) label: Label,
     stop: Arc<AtomicBool>,
 }
 
@@ -53,54 +44,30 @@ pub struct Received {
 impl Generation {
     /// Makes the tables, all of them empty, as those of the published ones are. What earlier
     /// attempts have left is dropped first, so that no swap may be pending
-    /// ([`ClickHouse::finish_swap`]). Rows will hold as of `version`.
+    /// ([`ClickHouse::finish_swap`]). Rows will hold as of `version`; who writes them, in this
+    /// process or in others, needs the generation's [`label`](Self::label).
     ///
-    /// `server` is asked to make, count and exchange tables; rows are written as `config` says.
     /// Once `stop` is set, the work ends soon with [`ClickHouseError::Stopped`].
     ///
     /// # Errors
     /// What the server said.
     pub fn begin(
         server: ClickHouse,
-        config: &ClickHouseConfig,
         (job, version): (&str, Epoch),
         stop: Arc<AtomicBool>,
     ) -> Result<Self, ClickHouseError> {
-        let writes = ClickHouse::new(config.clone())?;
-        let mark = format!("_next_{:016x}", rand::random::<u64>());
-        let generation = Self { server, writes, job: job.to_owned(), version, mark, stop };
+        let generation = Self { server, label: Label::new(job, version), stop };
         generation.drop_unfinished()?;
         for Shape { table, .. } in Shape::all() {
-            let sql = format!("CREATE TABLE {table}{} AS {table}", generation.mark);
+            let sql = format!("CREATE TABLE {table}{} AS {table}", generation.label.mark);
             generation.server.statement("create a table of a new generation", &sql)?;
         }
         Ok(generation)
     }
 
-    /// Writes rows of a table, in inserts as large as the configuration allows; each is tried as
-    /// often as those of a live run are. Keys are unique over all rows ever written.
-    ///
-    /// # Errors
-    /// A fault that no waiting mends, or [`ClickHouseError::Stopped`].
-    pub fn write<R: Published>(
-        &self,
-        rows: impl Iterator<Item = R>,
-        names: &Names,
-    ) -> Result<(), ClickHouseError> {
-        let upserts: Vec<_> = rows.filter_map(R::upsert).collect();
-        // Each call has a writer of its own, as inserts are named by their place within the call.
-        let writer = Writer::new(&*self.job, 0);
-        let pen = Pen {
-            clickhouse: &self.writes,
-            writer: &writer,
-            names,
-            suffix: &self.mark,
-            limits: self.writes.config().limits(),
-            backoff: self.writes.config().backoff(),
-            stop: &self.stop,
-            tell: &tell,
-        };
-        pen.table::<R::Table>(Epochs { first: self.version, last: self.version }, &upserts)
+    /// What its tables are called.
+    pub fn label(&self) -> &Label {
+        &self.label
     }
 
     /// Counts the rows of a table.
@@ -108,7 +75,7 @@ impl Generation {
     /// # Errors
     /// [`ClickHouseError::Miscounted`] when they are not `written`, or what the server said.
     pub fn count(&self, table: &'static str, written: u64) -> Result<(), ClickHouseError> {
-        let sql = format!("SELECT count() FROM {table}{} FINAL", self.mark);
+        let sql = format!("SELECT count() FROM {table}{} FINAL", self.label.mark);
         let count = || self.server.call("count rows", self.server.database().query(&sql).fetch_one::<u64>());
         match self.insist(count)? {
             found if found == written => Ok(()),
@@ -128,7 +95,7 @@ impl Generation {
              UNION ALL \
              SELECT toString(feed) AS feed, 0 AS published, received AS next FROM quality_minute{} FINAL \
              ) GROUP BY feed ORDER BY feed",
-            self.mark
+            self.label.mark
         );
         self.insist(|| self.server.call("compare counts", self.server.database().query(&sql).fetch_all()))
     }
@@ -139,17 +106,15 @@ impl Generation {
     /// # Errors
     /// What the server said. It is then open whether the swap is done; the next start sees to it.
     pub fn swap(&self, rows: &[(&'static str, u64)]) -> Result<Swapped, ClickHouseError> {
+        let Label { job, version, mark } = &self.label;
         let number = self.insist(|| self.server.next_generation())?;
-        let planned =
-            self.insist(|| self.server.plan_swap((number, &*self.mark), (&*self.job, self.version), rows))?;
-        self.insist(|| {
-            self.server.insert_generation(&planned, &format!("generation/{number}{}", self.mark))
-        })?;
+        let planned = self.insist(|| self.server.plan_swap((number, mark), (job, *version), rows))?;
+        self.insist(|| self.server.insert_generation(&planned, &format!("generation/{number}{mark}")))?;
         let began = Instant::now();
         self.insist(|| self.server.exchange_all(&planned))?;
         let took = began.elapsed();
         self.insist(|| self.server.end_swap(&planned))?;
-        Ok(Swapped { number, epoch: self.version, took })
+        Ok(Swapped { number, epoch: *version, took })
     }
 
     /// Drops the tables, which nobody will want.
@@ -176,12 +141,5 @@ impl Generation {
 
     fn insist<T>(&self, attempt: impl FnMut() -> Result<T, ClickHouseError>) -> Result<T, ClickHouseError> {
         until_done(self.server.config().backoff(), &self.stop, tell, attempt)
-    }
-}
-
-fn tell(failed: u32, _: Instant, error: &ClickHouseError) {
-    // Once at the start of an outage.
-    if failed == 1 {
-        tracing::warn!(%error, "ClickHouse can't be written to; trying again until it can");
     }
 }

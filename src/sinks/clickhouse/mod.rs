@@ -20,6 +20,7 @@
 //! | `client` | one attempt at anything |
 //! | `lines` | rows as lines of CSV, to be compared |
 //! | `generation`, `published` | all facts anew, beside the published ones |
+//! | `staging` | rows of them, from any process |
 //! | `swap` | the exchange of both, and how one that was cut short is finished |
 //! | `retry`, `publish` | as many attempts as it takes |
 //! | `publisher` | the thread that makes them |
@@ -37,6 +38,7 @@ mod rejects;
 mod retry;
 mod rows;
 mod schema;
+mod staging;
 mod swap;
 mod tables;
 mod upserts;
@@ -52,6 +54,7 @@ pub use rejects::{KeptReject, RejectId};
 pub use retry::Backoff;
 pub use rows::*;
 pub use schema::{SCHEMA_VERSION, schema_text};
+pub use staging::{Label, Staging};
 pub use swap::Swapped;
 pub use tables::Table;
 pub use upserts::{CampaignModel, Epochs, Limits, Reject, Upsert, Upserts, Writer};

@@ -12,7 +12,7 @@ use crate::formats::layout::{Format, Layout};
 use crate::formats::lines::Lines;
 use crate::formats::parquet::{ParquetReader, ReadError};
 use crate::formats::text::TextDecoder;
-use crate::formats::{Batch, Position, Reject};
+use crate::formats::{Batch, Origin, Position, Reject};
 use crate::names::SharedNames;
 use crate::store::Address;
 
@@ -125,7 +125,7 @@ impl SplitReader {
         match &mut self.state {
             State::Unopened | State::Over => Ok(false),
             State::Text(decoder, lines) => {
-                let file = &self.split.file.name;
+                let (file, feed) = (&self.split.file.name, self.split.file.contents.feed());
                 while batch.len() < events_max {
                     let at = lines.offset();
                     let line = match lines.next_line() {
@@ -140,7 +140,9 @@ impl SplitReader {
                     if line.cut {
                         decoder.too_long(line.bytes, self.line_bytes_max, file, position, batch);
                     } else {
+                        let mark = batch.mark();
                         decoder.line(line.bytes, file, position, batch).map_err(SourceError::from)?;
+                        batch.judge(mark, feed, line.bytes, || Origin { file: Arc::clone(file), position });
                     }
                 }
                 Ok(true)

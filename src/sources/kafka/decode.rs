@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dataflows::model::reject::{Feed, Reason};
+use dataflows::model::reject::Feed;
 use rdkafka::Message;
 
 use super::error::KafkaSourceError;
@@ -14,7 +14,7 @@ use crate::formats::avro::{DatumDecoder, WriterSchema};
 use crate::formats::layout::Layout;
 use crate::formats::lookup::Entry;
 use crate::formats::text::TextDecoder;
-use crate::formats::{Batch, Mark, Origin, Position, Reject, reject};
+use crate::formats::{Batch, Origin, Position, Reject};
 use crate::names::SharedNames;
 
 /// Decodes the messages of one topic.
@@ -115,28 +115,15 @@ impl MessageDecoder {
         let (partition, offset) = (message.partition(), message.offset());
         let (position, mark) = (Position::Message { partition, offset }, batch.mark());
         let outcome = self.value(message.key(), message.payload(), position, batch)?;
-        self.judge(message.payload().unwrap_or_default(), position, mark, batch);
+        if let Kind::Feed(feed, _) = self.kind {
+            let origin = || Origin { file: Arc::clone(&self.topic), position };
+            batch.judge(mark, feed, message.payload().unwrap_or_default(), origin);
+        }
         if outcome == Outcome::Decoded {
             let bytes = message.key().map_or(0, <[u8]>::len) + message.payload().map_or(0, <[u8]>::len);
             batch.bytes += bytes as u64;
         }
         Ok(outcome)
-    }
-
-    /// Turns what a message held into a reject if it comes too late or lies in the future. All of a
-    /// message's events have one time.
-    fn judge(&self, payload: &[u8], position: Position, mark: Mark, batch: &mut Batch) {
-        let Kind::Feed(feed, _) = self.kind else { return };
-        let time = batch.times_since(mark).next();
-        let Some((ts, reason)) = time.and_then(|ts| Some((ts, batch.gate.judge(ts)?))) else { return };
-        batch.undo(mark);
-        let hint = match reason {
-            Reason::TooLate => "its window is frozen: it came after time.correction_horizon_hours",
-            _ => "its time is more than an hour ahead of the clock of this run",
-        };
-        let origin = Origin { file: Arc::clone(&self.topic), position };
-        let payload = reject::payload(payload);
-        batch.rejects.push(Reject { feed, reason, origin, ts: Some(ts), payload, hint: hint.to_owned() });
     }
 
     fn value(
