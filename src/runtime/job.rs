@@ -155,7 +155,7 @@ impl Job {
     }
 
     fn build(worker: &mut Worker, lookups: &[LookupRow], neighbours: Option<&Neighbours>) -> Self {
-        let (mut inputs, outputs, traces, telling) = worker.dataflow(|scope| {
+        let (mut inputs, outputs, traces, telling) = worker.dataflow_named("job", |scope| {
             let (inputs, outputs, traces) = build_traced(scope);
             let telling = neighbours.and_then(|neighbours| Telling::new(scope, neighbours, &outputs));
             (inputs, outputs, traces, telling)
@@ -276,6 +276,11 @@ impl Job {
     /// The greatest time of an event that this worker's sources read.
     pub fn latest(&self) -> Option<EventTime> {
         self.latest.iter().copied().max().flatten()
+    }
+
+    /// The same of each feed.
+    pub fn reached_by_feed(&self) -> [Option<EventTime>; Feed::ALL.len()] {
+        self.latest
     }
 
     /// How far all feeds are: the least of the greatest times of each.

@@ -109,7 +109,9 @@ impl Store {
                 }
             });
         }
-        frontier.watermark = watermark.max(frontier.watermark);
+        // After a start there is no watermark before anything new is read.
+        let known = watermark.or(frontier.watermark).or_else(|| Update::reached(updates));
+        frontier.watermark = known.max(frontier.watermark);
         tables.iter_mut().for_each(|table| table.trim(self.rows_max));
         paths.trim(self.rows_max);
         if moved {

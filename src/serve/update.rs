@@ -8,7 +8,7 @@ use dataflows::model::events::Placed;
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::reject::Feed;
-use dataflows::model::time::{Day, Epoch, Hour, Minute};
+use dataflows::model::time::{Day, Epoch, EventTime, Hour, Minute};
 use serde::{Deserialize, Serialize};
 
 use super::shape::{Key, TableId};
@@ -21,6 +21,8 @@ pub struct Update {
     /// The last epoch.
     pub epoch: Epoch,
     since: Option<i64>,
+    /// How far each feed is, if this is all that there is.
+    latest: [Option<i64>; Feed::ALL.len()],
     performance_minute: Vec<Upsert<(Minute, Name), Measures>>,
     performance_hour: Vec<Upsert<Placed<Hour>, Measures>>,
     attribution_hour: Vec<Upsert<CampaignModel, Credit>>,
@@ -38,6 +40,7 @@ impl From<&Upserts> for Update {
         Self {
             epoch: upserts.epochs.last,
             since: None,
+            latest: Default::default(),
             performance_minute: upserts.performance_minute.clone(),
             performance_hour: upserts.performance_hour.clone(),
             attribution_hour: upserts.attribution_hour.clone(),
@@ -70,6 +73,17 @@ impl Update {
         Self { since, ..self }
     }
 
+    /// Says how far each feed is.
+    pub fn latest(self, latest: [Option<EventTime>; Feed::ALL.len()]) -> Self {
+        Self { latest: latest.map(|latest| latest.map(EventTime::millis)), ..self }
+    }
+
+    /// How far all feeds are of which anything was said, in all of these updates.
+    pub fn reached(updates: &[Self]) -> Option<i64> {
+        let of = |feed: Feed| updates.iter().filter_map(move |update| update.latest[feed as usize]).max();
+        Feed::ALL.into_iter().filter_map(of).min()
+    }
+
     /// Before which millisecond nothing is told of, if that was said.
     pub fn edge(&self) -> Option<i64> {
         self.since
@@ -78,6 +92,7 @@ impl Update {
     /// Adds another worker's, of the same epochs and of other keys.
     pub fn append(&mut self, mut other: Update) {
         self.since = self.since.max(other.since);
+        self.latest.iter_mut().zip(other.latest).for_each(|(latest, more)| *latest = (*latest).max(more));
         self.performance_minute.append(&mut other.performance_minute);
         self.performance_hour.append(&mut other.performance_hour);
         self.attribution_hour.append(&mut other.attribution_hour);

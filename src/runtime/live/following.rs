@@ -36,7 +36,7 @@ pub struct Following {
 impl Following {
     /// Follows the tables; their probe then tells when changes can be asked for.
     pub fn new(worker: &mut Worker, outputs: &Outputs) -> Self {
-        worker.dataflow(|scope| Self {
+        worker.dataflow_named("following", |scope| Self {
             performance_minute: Changes::follow(scope, &outputs.performance_minute, &outputs.probe),
             performance_hour: Changes::follow(scope, &outputs.performance_hour, &outputs.probe),
             attribution_hour: Changes::follow(scope, &outputs.attribution_hour, &outputs.probe),

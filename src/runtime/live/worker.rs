@@ -214,7 +214,7 @@ impl<'a> LiveWorker<'a> {
         let epochs = Epochs { first: 0, last: published };
         let mut held = self.following.take(epochs, since.unwrap_or(freeze));
         add_dimensions(&mut held, std::mem::take(&mut self.dimensions));
-        hub.show(Update::from(&held).since(since.map(EventTime::millis)));
+        hub.show(Update::from(&held).since(since.map(EventTime::millis)).latest(self.job.reached_by_feed()));
     }
 
     /// Starts to read into an epoch.
