@@ -4,11 +4,12 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::{CellKind, columns};
-use super::query::{LIMIT, LIMIT_MAX, Query};
+use super::query::{LIMIT, LIMIT_MAX, Query, VALUES_MAX};
 use super::shape::{Kind, Shape, Step, TableId};
 use dataflows::model::events::Device;
 use dataflows::model::lookups::Model;
 use dataflows::model::reject::{Feed, Reason};
+use dataflows::model::time::EventTime;
 
 /// The document of a server that tells nobody apart, or of one that does.
 pub fn document(is_open: bool) -> Value {
@@ -138,7 +139,7 @@ fn parameter(name: &str, schema: Value, description: &str) -> Value {
 
 /// Several values are said by several parameters of the same name.
 fn repeated(name: &str, item: Value, description: &str) -> Value {
-    let schema = json!({ "type": "array", "items": item, "maxItems": 1_000 });
+    let schema = json!({ "type": "array", "items": item, "maxItems": VALUES_MAX });
     let mut parameter = parameter(name, schema, description);
     parameter["style"] = "form".into();
     parameter["explode"] = true.into();
@@ -146,7 +147,7 @@ fn repeated(name: &str, item: Value, description: &str) -> Value {
 }
 
 fn range() -> [Value; 2] {
-    let moment = || json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "format": "date-time" }] });
+    let moment = || json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": EventTime::MAX.millis() }, { "type": "string", "format": "date-time" }] });
     [
         parameter("since", moment(), "windows that begin at this moment or later"),
         parameter("until", moment(), "windows that begin before this moment"),
@@ -176,6 +177,7 @@ fn answers(schema: Value, description: &str) -> Value {
     for status in ["400", "401", "403", "422", "429", "503"] {
         answers.insert(status.to_owned(), json!({ "$ref": "#/components/responses/Error" }));
     }
+    answers.insert("414".to_owned(), json!({ "description": "the address is too long" }));
     answers.into()
 }
 

@@ -13,7 +13,7 @@ pub const LIMIT: usize = 1_000;
 /// and at most.
 pub const LIMIT_MAX: usize = 10_000;
 /// Values of one filter.
-const VALUES_MAX: usize = 1_000;
+pub const VALUES_MAX: usize = 200;
 
 /// What is wrong with a question.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -217,8 +217,8 @@ pub fn time(name: &str, text: &str) -> Result<i64, QueryError> {
         .parse::<i64>()
         .ok()
         .or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
-    let known = millis
-        .filter(|millis| EventTime::from_millis(*millis).is_some() || *millis == EventTime::MAX.millis() + 1);
+    // No event is of a time beyond these.
+    let known = millis.map(|millis| millis.clamp(EventTime::MIN.millis(), EventTime::MAX.millis() + 1));
     known.ok_or_else(|| {
         let expected = "milliseconds since 1970, or a time with a zone, as in 2026-03-01T12:00:00Z";
         QueryError::new(name, format!("{expected}, is expected"))

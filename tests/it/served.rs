@@ -256,7 +256,7 @@ fn strange_questions_are_answered_and_nothing_breaks() {
         assert!(error["error"]["code"].is_string());
     }
     let address = site.server.address();
-    let many = (0..1_001).map(|n| format!("campaign_id=c{n}")).collect::<Vec<_>>().join("&");
+    let many = (0..201).map(|n| format!("campaign_id=c{n}")).collect::<Vec<_>>().join("&");
     assert_eq!(site.get("analyst", &format!("/tables/performance_minute?{many}")).0, 400);
     for line in ["GET /api/v1/session\r\nX: y", "\0\0\0", "GET /\x7f", "PUT /api/v1/session", "DELETE /"] {
         let (status, _) = request(address, line, "", "");

@@ -55,12 +55,13 @@ pub async fn sign_in(
     let Ok(SignIn { token }) = serde_json::from_slice(&body) else {
         return Refused::bad("token", "a JSON object with one text, `token`, is expected").into_response();
     };
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b';' && byte != b',';
+    if token.is_empty() || !token.bytes().all(fits) {
+        return Refused::bad("token", "a token has no spaces, commas or semicolons").into_response();
+    }
     let admitted = served.access.admit(Some(&token)).ok();
     let answer = match &admitted {
         None => Refused::unauthorized().into_response(),
-        Some(_) if !token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',') => {
-            Refused::bad("token", "a token has no spaces, commas or semicolons").into_response()
-        }
         Some(_) => (StatusCode::NO_CONTENT, [(SET_COOKIE, cookie(&token, served.tls, ""))]).into_response(),
     };
     audit(admitted.as_ref(), peer.ip(), "POST", "/session", answer.status().as_u16());
