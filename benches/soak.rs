@@ -50,6 +50,9 @@ struct Arguments {
     /// Processes of the run.
     #[arg(long, default_value_t = 1)]
     processes: usize,
+    /// Start again at the end, and measure until the run is ready.
+    #[arg(long)]
+    recover: bool,
     /// Where the results go.
     #[arg(long, default_value = "target/soak")]
     out: PathBuf,
@@ -140,11 +143,11 @@ fn produce(kafka: &KafkaConfig, plan: &Plan, rate: u64, sent: &AtomicU64) -> Out
     Ok(())
 }
 
-/// The metrics of a process.
-fn metrics(port: u16) -> Option<String> {
+/// What a process answers.
+fn ask(port: u16, path: &str) -> Option<String> {
     let mut answer = String::new();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").ok()?;
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }
@@ -153,7 +156,7 @@ fn metrics(port: u16) -> Option<String> {
 fn sample(ports: &[u16], seconds: f64) -> Option<Sample> {
     let mut all = Sample { seconds, ..Sample::default() };
     for port in ports {
-        let text = metrics(*port)?;
+        let text = ask(*port, "/metrics")?;
         let sum = |name: &str| {
             let lines = text.lines().filter(|line| line.starts_with(name));
             lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
@@ -227,6 +230,35 @@ fn tenths(samples: &[Sample], value: fn(&Sample) -> f64) -> String {
     let size = samples.len().div_ceil(10).max(1);
     let mean = |tenth: &[Sample]| tenth.iter().map(value).sum::<f64>() / tenth.len() as f64;
     samples.chunks(size).map(|tenth| format!("{:.0}", mean(tenth))).collect::<Vec<_>>().join(" | ")
+}
+
+/// Starts the run again; says how long it took until every process was ready: what was published is
+/// loaded, and something was published anew.
+fn recovery(start: &mut dyn FnMut() -> std::io::Result<Vec<Child>>, shown: &[u16]) -> Outcome<String> {
+    let began = Instant::now();
+    let mut run = Run(start()?);
+    while !shown.iter().all(|port| is_ready(*port)) {
+        if began.elapsed() > PATIENCE {
+            return Err("the run does not get ready".into());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    let took = began.elapsed();
+    let held = sample(shown, 0.0).ok_or("the run doesn't show itself")?;
+    for child in &mut run.0 {
+        child.wait()?;
+    }
+    Ok(format!(
+        "\nStarted again, all of it was ready {:.2} s after the start of its processes, holding {:.0} live events ({:.0} MiB \
+         of state).\n",
+        took.as_secs_f64(),
+        held.live,
+        held.state / MIB
+    ))
+}
+
+fn is_ready(port: u16) -> bool {
+    ask(port, "/health/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 fn main() -> Outcome<()> {
@@ -308,6 +340,10 @@ fn main() -> Outcome<()> {
         }
     }
     let took = samples.last().map_or(0.0, |last| last.seconds);
+    let recovery = match arguments.recover {
+        true => recovery(&mut || (0..*processes).map(start).collect(), &shown)?,
+        false => String::new(),
+    };
 
     let mut verify = Command::new(env!("CARGO_BIN_EXE_advertisex"));
     verify.args(["verify", "--archive", "archive", "--lookups", ".", "--config", "soak.toml"]);
@@ -339,7 +375,7 @@ fn main() -> Outcome<()> {
          event time; correction horizon 6 h, click join window 50 h, click lookback 6 h, view lookback 1 h, bid lifetime 1 h; broker, \
          server and producer on the same machine\n- {:.0} events had expired at the end\n\nMeans of each tenth of the run; all samples are in \
          `samples.csv`, drawn in `soak.svg`.\n\n| | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 |\n|:-|-:|-:|-:|-:|-:|-:|-:|-:|-:|-:|\n\
-{means}\n![the run](soak.svg)\n\n{checked}",
+{means}\n![the run](soak.svg)\n{recovery}\n{checked}",
         sent as f64 / took.max(1.0),
         samples.last().map_or(0.0, |last| last.expired),
     );

@@ -117,7 +117,9 @@ async fn follow(address: String, since: i64, told: Told) -> std::io::Result<()> 
     let query: Vec<_> = questions.into_iter().map(|text| format!("q={}", question(text))).collect();
     let mut stream = TcpStream::connect(&address).await?;
     let path = query.join("&");
-    stream.write_all(format!("GET /api/v1/stream?{path} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(format!("GET /api/v1/stream?{path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
+        .await?;
     let mut lines = BufReader::new(stream);
     let mut line = String::new();
     let mut is_frontier = false;
@@ -146,7 +148,7 @@ async fn ask(address: String, since: i64, first: Duration, told: Told) -> std::i
         let path = format!(
             "/api/v1/tables/performance_hour?since={since}&step=all&group_by=campaign_id&sort=-spend_micros&limit=50"
         );
-        let text = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+        let text = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(text.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -99,7 +99,7 @@ fn stage(args: &args::Demo, config: &Config) -> anyhow::Result<Option<(Stage, Se
 /// Where the dashboard is unless somebody wants it elsewhere.
 const DASHBOARD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The time from one epoch of five minutes to the next.
-const PACE: Duration = Duration::from_millis(200);
+const PACE: Duration = Duration::from_millis(150);
 
 const HEADER: &str =
     " time       events       bids       wins  clicks  conversions        spend      revenue  epoch took";

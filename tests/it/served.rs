@@ -132,7 +132,7 @@ fn a_stream_tells_a_viewer_nothing_of_others() {
     let open = |site: &Site| {
         let mut stream = TcpStream::connect(site.server.address()).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        let text = format!("{address} HTTP/1.1\r\nHost: here\r\n{}\r\n", bearer("alpha-viewer"));
+        let text = format!("{address} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", bearer("alpha-viewer"));
         stream.write_all(text.as_bytes()).expect("asked");
         stream
     };
@@ -207,7 +207,7 @@ fn a_browser_signs_in_with_a_cookie_that_no_script_reads() {
     let sign_in = |body: &str| {
         let mut stream = TcpStream::connect(address).expect("it listens");
         let length = body.len();
-        write!(stream, "POST /api/v1/session HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+        write!(stream, "POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
             .expect("asked");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
@@ -279,6 +279,26 @@ fn whoever_asks_too_often_waits() {
     assert_eq!(site.get("operator", "/session").0, 200, "others don't wait for them");
     let guesses: Vec<_> = (0..40).map(|n| site.get(&format!("guess-{n}"), "/session").0).collect();
     assert!(guesses.contains(&429), "guessing is slow: {guesses:?}");
+}
+
+#[test]
+fn a_page_from_elsewhere_gets_nothing_by_a_name_that_points_here() {
+    let mut site = Site::open(Vec::new(), limits());
+    site.publish(1, "alpha-1", Some("alpha"));
+    let ask = |host: &str| {
+        let mut stream = TcpStream::connect(site.server.address()).expect("it listens");
+        write!(stream, "GET /api/v1/session HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+            .expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    for ours in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080"] {
+        assert_eq!(ask(ours).as_deref(), Some("200"), "{ours}");
+    }
+    for strange in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1"] {
+        assert_eq!(ask(strange).as_deref(), Some("403"), "{strange}");
+    }
 }
 
 #[test]

@@ -166,7 +166,7 @@ pub fn request(address: SocketAddr, line: &str, headers: &str, body: &str) -> (u
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     let length = body.len();
     let text = format!(
-        "{line} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
     );
     // Who is refused may be hung up on while they still talk.
     let _ = stream.write_all(text.as_bytes());

@@ -3,6 +3,7 @@
 mod assets;
 mod export;
 mod operator;
+mod recent;
 mod reply;
 mod server;
 mod session;
@@ -14,7 +15,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -23,8 +24,9 @@ use axum::{Extension, Router};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::Semaphore;
 
+use self::recent::Recent;
 use self::reply::Refused;
-use super::access::{Access, Principal, Role, audit};
+use super::access::{Access, Principal, Role, audit, is_loopback};
 use super::history::History;
 use super::store::Store;
 use super::update::Update;
@@ -73,6 +75,7 @@ pub struct Served {
     limits: Limits,
     rates: DefaultKeyedRateLimiter<(Arc<str>, IpAddr)>,
     questions: Semaphore,
+    recent: Recent,
     tls: bool,
 }
 
@@ -88,6 +91,7 @@ impl Served {
             limits,
             rates: RateLimiter::keyed(Quota::per_second(limits.requests_per_second)),
             questions: Semaphore::new(QUESTIONS),
+            recent: Recent::default(),
             tls,
         }
     }
@@ -182,6 +186,9 @@ async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if served.access.is_open() && !is_local(request.headers()) {
+        return Refused::strange_host().into_response();
+    }
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let admitted = served.access.admit(token(request.headers()));
     let answer = match &admitted {
@@ -204,6 +211,17 @@ async fn admit(
         audit(admitted.as_ref().ok(), peer.ip(), &method, &path, answer.status().as_u16());
     }
     answer
+}
+
+/// Whether a request is for a name of this machine. Where nobody is told apart, a page from elsewhere
+/// could otherwise ask by a name of its own that it lets point here.
+fn is_local(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let authority = host.parse::<axum::http::uri::Authority>();
+    authority.is_ok_and(|authority| {
+        let name = authority.host().trim_matches(['[', ']']);
+        name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
+    })
 }
 
 /// The token that a request shows: programs in a header, browsers in a cookie.

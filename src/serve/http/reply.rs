@@ -41,6 +41,12 @@ impl Refused {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
+    /// By a name that isn't this machine's.
+    pub fn strange_host() -> Self {
+        let message = "without [serve.tokens] only this machine may ask, by localhost or a loopback address";
+        Self::new(StatusCode::FORBIDDEN, "strange_host", message)
+    }
+
     /// The role may not.
     pub fn forbidden(needed: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", format!("this needs the role {needed}"))

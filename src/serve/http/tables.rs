@@ -65,7 +65,10 @@ fn answer(
     form: Form,
 ) -> Result<Response, Refused> {
     let store = served.store()?;
-    let (groups, frontier) = groups(served, &store, query)?;
+    let now = store.read().frontier();
+    // What came from ClickHouse may be behind: then it is asked again.
+    let true_still = |then: &Frontier| then.epoch == now.epoch && then.history_epoch.is_none();
+    let (groups, frontier) = served.recent.answer(query, true_still, || groups(served, &store, query))?;
     let state = store.read();
     let part = rows(&groups, page, limit, &state.labels)?;
     drop(state);
