@@ -16,6 +16,8 @@ pub struct ServeConfig {
     pub listen: Option<SocketAddr>,
     /// The files of a certificate and its key.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// A proxy speaks TLS in front.
+    pub plain: bool,
     /// The currency of the account, ISO 4217.
     pub currency: String,
     /// Rows of a table that are held at most; older windows come from ClickHouse.
@@ -81,6 +83,7 @@ pub(super) fn validate(raw: &raw::Serve) -> Result<ServeConfig, Wrong> {
     Ok(ServeConfig {
         listen,
         tls,
+        plain: raw.plain,
         currency: raw.currency.clone(),
         rows_max: raw.rows_max,
         limits: Limits { requests_per_second, streams_max, connections_max },

@@ -22,7 +22,8 @@ pub fn serve(
     let tls =
         config.tls.as_ref().map(|(certificate, key)| Certificates::load(certificate, key)).transpose()?;
     let access = Access::new(config.bearers.clone(), config.issuer.clone().map(Issuer::new));
-    let served = Served::new(about, Arc::clone(telemetry), access, config.limits, tls.is_some());
+    let served =
+        Served::new(about, Arc::clone(telemetry), access, config.limits, tls.is_some() || config.plain);
     let served = Arc::new(served);
     let server = Server::start(listen, Arc::clone(&served), tls)?;
     Ok((served, server))

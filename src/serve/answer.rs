@@ -169,18 +169,26 @@ pub fn rows(groups: &Groups, page: &Page, limit: usize, labels: &Labels) -> Resu
         }
     }
     let mut texts = Texts::new(labels);
-    let mut cells: Vec<_> = groups.iter().map(|(key, group)| texts.row(query, key, group)).collect();
-    let keys = columns.len() - query.table.shape().measures.len() - query.table.shape().ratios.len();
-    // Ties are told apart by the key, so that pages neither overlap nor leave gaps.
-    order.extend((0..keys).map(|at| (at, false)));
-    cells.sort_by(|one, other| {
-        order.iter().fold(Ordering::Equal, |so_far, (at, descends)| {
-            so_far.then_with(|| {
-                let order = one[*at].order(&other[*at]);
-                if *descends { order.reverse() } else { order }
-            })
+    // Cells are made of what is compared, and of the rows of this part.
+    let mut all: Vec<_> = groups
+        .iter()
+        .map(|(key, group)| {
+            let row = if order.is_empty() { Vec::new() } else { texts.row(query, key, group) };
+            let compared: Vec<_> = order.iter().map(|(at, _)| row[*at].clone()).collect();
+            (compared, key, group)
         })
+        .collect();
+    all.sort_by(|(one, one_key, _), (other, other_key, _)| {
+        let by_columns = order.iter().zip(one.iter().zip(other)).fold(
+            Ordering::Equal,
+            |so_far, ((_, descends), (one, other))| {
+                so_far.then_with(|| if *descends { other.order(one) } else { one.order(other) })
+            },
+        );
+        // Ties are told apart by the key, so that pages neither overlap nor leave gaps.
+        by_columns.then_with(|| one_key.cmp(other_key))
     });
-    let cells = cells.into_iter().skip(page.offset).take(page.limit.unwrap_or(limit)).collect();
+    let part = all.into_iter().skip(page.offset).take(page.limit.unwrap_or(limit));
+    let cells = part.map(|(_, key, group)| texts.row(query, key, group)).collect();
     Ok(Rows { columns, cells })
 }

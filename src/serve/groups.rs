@@ -174,6 +174,11 @@ impl Groups {
         self.total.add(sums, times);
     }
 
+    /// Whether a row is let through, by whom its campaign belongs to now.
+    pub fn lets_through(&self, labels: &Labels, start: i64, key: &Key) -> bool {
+        self.place(labels, start, key).is_some()
+    }
+
     /// The group that a row belongs to, if it is let through.
     fn place(&self, labels: &Labels, start: i64, key: &Key) -> Option<GroupKey> {
         let Query { since, until, filters, group_by, step, .. } = &self.query;

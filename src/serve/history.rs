@@ -23,6 +23,8 @@ pub struct Past {
     pub until: i64,
     /// Up to which epoch ClickHouse had published.
     pub epoch: Epoch,
+    /// Whose campaigns were let through: see [`Labels::ownership`].
+    pub ownership: u64,
     /// Each group, its sums, and how many rows it has.
     pub groups: Vec<(GroupKey, Vec<i64>, i64)>,
 }
@@ -74,7 +76,7 @@ impl History {
     pub fn question(&self, query: &Query, until: i64, labels: &Labels) -> Question {
         let allowed = query.asks_for_advertisers().then(|| allowed(query, labels));
         let statement = self.statement(query, until.min(query.until), allowed);
-        Question { history: self.clone(), statement, until }
+        Question { history: self.clone(), statement, until, ownership: labels.ownership() }
     }
 
     /// Names of columns and tables come from [`Shape`]; whatever was asked with is bound.
@@ -131,6 +133,7 @@ pub struct Question {
     history: History,
     statement: Statement,
     until: i64,
+    ownership: u64,
 }
 
 impl Question {
@@ -139,7 +142,7 @@ impl Question {
     /// # Errors
     /// See [`HistoryError`].
     pub fn ask(self) -> Result<Answer, HistoryError> {
-        let Self { history: History { clickhouse, job }, statement, until } = self;
+        let Self { history: History { clickhouse, job }, statement, until, ownership } = self;
         // Asked first: what is read then holds at least that.
         let frontiers = clickhouse.frontiers()?;
         let ours = frontiers.iter().filter(|frontier| *frontier.job == *job);
@@ -147,7 +150,7 @@ impl Question {
         let text = clickhouse.call("read older windows", async {
             statement.fetch_bytes("JSONCompactEachRow")?.collect().await
         })?;
-        Ok(Answer { until, epoch, text: text.to_vec() })
+        Ok(Answer { until, epoch, ownership, text: text.to_vec() })
     }
 }
 
@@ -155,6 +158,7 @@ impl Question {
 pub struct Answer {
     until: i64,
     epoch: Epoch,
+    ownership: u64,
     text: Vec<u8>,
 }
 
@@ -168,7 +172,7 @@ impl Answer {
         let groups = lines.map(|line| group(query, labels, line)).collect::<Result<Vec<_>, _>>()?;
         match groups.len() > ROWS_MAX {
             true => Err(HistoryError::TooMany),
-            false => Ok(Past { until: self.until, epoch: self.epoch, groups }),
+            false => Ok(Past { until: self.until, epoch: self.epoch, ownership: self.ownership, groups }),
         }
     }
 }
@@ -190,7 +194,8 @@ fn allowed(query: &Query, labels: &Labels) -> Allowed {
         listed.filter(|(campaign, _)| query.allows(labels, *campaign)).map(|(id, _)| text(id)).collect();
     // The empty name belongs to nobody.
     let unlisted = query.allows(labels, Name::EMPTY.raw());
-    let listed = if unlisted { labels.campaigns().map(|(id, _)| text(id)).collect() } else { Vec::new() };
+    let owned = labels.campaigns().filter(|(_, advertiser)| *advertiser != Name::EMPTY);
+    let listed = if unlisted { owned.map(|(id, _)| text(id)).collect() } else { Vec::new() };
     Allowed { ours, listed, unlisted }
 }
 

@@ -1,6 +1,6 @@
 //! What the values of key columns are called, and which advertiser a campaign belongs to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dataflows::model::events::{Country, Device};
@@ -19,6 +19,7 @@ pub struct Labels {
     names: Arc<Names>,
     attributes: [HashMap<Name, Attributes>; DIMENSIONS],
     advertisers: HashMap<u64, Name>,
+    ownership: u64,
     /// Texts that only ClickHouse knew: of names that this run has not read.
     heard: RwLock<HashMap<u64, Box<str>>>,
 }
@@ -26,11 +27,17 @@ pub struct Labels {
 impl Labels {
     /// Those of a run that knows these names.
     pub fn new(names: Arc<Names>) -> Self {
-        Self { names, attributes: Default::default(), advertisers: HashMap::new(), heard: RwLock::default() }
+        Self {
+            names,
+            attributes: Default::default(),
+            advertisers: HashMap::new(),
+            ownership: 0,
+            heard: RwLock::default(),
+        }
     }
 
-    /// Takes changes in; returns whether a campaign may have changed its advertiser.
-    pub fn apply(&mut self, changes: &[Vec<Upsert<Name, Attributes>>; DIMENSIONS]) -> bool {
+    /// Takes changes in; returns the advertisers that have lost or won a campaign.
+    pub fn apply(&mut self, changes: &[Vec<Upsert<Name, Attributes>>; DIMENSIONS]) -> BTreeSet<Name> {
         for (known, changes) in self.attributes.iter_mut().zip(changes) {
             for (id, attributes) in changes {
                 match attributes {
@@ -39,16 +46,27 @@ impl Labels {
                 }
             }
         }
-        let campaigns = &changes[Dimension::Campaign as usize];
-        for (campaign, attributes) in campaigns {
+        let mut moved = BTreeSet::new();
+        for (campaign, attributes) in &changes[Dimension::Campaign as usize] {
+            let before = self.advertiser(campaign.raw());
             match attributes {
                 Some([advertiser, _]) => {
                     self.advertisers.insert(campaign.raw(), Name::new(advertiser));
                 }
                 None => _ = self.advertisers.remove(&campaign.raw()),
             }
+            let after = self.advertiser(campaign.raw());
+            if before != after {
+                moved.extend([before, after]);
+            }
         }
-        !campaigns.is_empty()
+        self.ownership += u64::from(!moved.is_empty());
+        moved
+    }
+
+    /// A number that is another one whenever a campaign has changed hands.
+    pub fn ownership(&self) -> u64 {
+        self.ownership
     }
 
     /// The advertiser of a campaign; of one that is not listed, the empty name.
@@ -102,6 +120,14 @@ impl Labels {
     /// The names of the run.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+}
+
+/// A text as rows have it that are let through by it.
+pub fn canonical(kind: Kind, text: &str) -> Box<str> {
+    match (kind, Country::parse(text)) {
+        (Kind::Country, Some(country)) => country.as_str().into(),
+        _ => text.into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The paths of the latest conversions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use dataflows::graphs::attribution::PathStep;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::answer::{Cell, CellKind, Rows};
 use super::labels::Labels;
-use super::query::{Pairs, QueryError, Scope, time};
+use super::query::{Pairs, QueryError, Scope, at_most, time};
 use crate::sinks::clickhouse::Upsert;
 
 /// Paths of conversions, up to a number of touches: beyond it the oldest go.
@@ -38,9 +38,9 @@ pub struct PathQuery {
     /// and before this one.
     pub until: Option<i64>,
     /// A touch of one of these campaigns is on it.
-    pub campaigns: Vec<Name>,
+    pub campaigns: BTreeSet<Name>,
     /// It is of one of these advertisers.
-    pub advertisers: Vec<Name>,
+    pub advertisers: BTreeSet<Name>,
     /// Of this conversion.
     pub conversion: Option<Id>,
     /// The newest first.
@@ -64,8 +64,14 @@ impl PathQuery {
             match name.as_str() {
                 "since" => query.since = Some(time(name, text)?),
                 "until" => query.until = Some(time(name, text)?),
-                "campaign_id" => query.campaigns.push(Name::new(text)),
-                "advertiser_id" => query.advertisers.push(Name::new(text)),
+                "campaign_id" => {
+                    query.campaigns.insert(Name::new(text));
+                    at_most(name, query.campaigns.len())?;
+                }
+                "advertiser_id" => {
+                    query.advertisers.insert(Name::new(text));
+                    at_most(name, query.advertisers.len())?;
+                }
                 "conversion_id" => query.conversion = Some(Id::new(text)),
                 "sort" if text == "time" => query.newest_first = false,
                 "sort" if text == "-time" => query.newest_first = true,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dataflows::model::ids::Name;
 use dataflows::model::time::EventTime;
 
-use super::labels::{Labels, value};
+use super::labels::{Labels, canonical, value};
 use super::shape::{Kind, Shape, Step, TableId};
 
 /// Rows of one JSON answer unless the query says otherwise,
@@ -44,13 +44,15 @@ pub enum Scope {
 impl Scope {
     /// Whether a campaign's rows may be seen.
     pub fn allows(&self, labels: &Labels, campaign: u64) -> bool {
+        self.allows_owner(labels.advertiser(campaign))
+    }
+
+    /// Whether an advertiser's are.
+    pub fn allows_owner(&self, advertiser: Name) -> bool {
         match self {
             Scope::All => true,
             // What belongs to nobody is nobody's to see.
-            Scope::Advertisers(ours) => {
-                let advertiser = labels.advertiser(campaign);
-                advertiser != Name::EMPTY && ours.contains(&advertiser)
-            }
+            Scope::Advertisers(ours) => advertiser != Name::EMPTY && ours.contains(&advertiser),
         }
     }
 }
@@ -150,7 +152,7 @@ impl Query {
             self.filters.sort_by_key(|(column, _)| *column);
             self.filters.iter().position(|(column, _)| *column == at).unwrap_or_default()
         });
-        self.filters[known].1.insert(value, text.into());
+        self.filters[known].1.insert(value, canonical(shape.keys[at].kind, text));
         at_most(name, self.filters[known].1.len())
     }
 
@@ -161,8 +163,13 @@ impl Query {
 
     /// Whether the rows of a campaign are let through, as far as that depends on its advertiser.
     pub fn allows(&self, labels: &Labels, campaign: u64) -> bool {
-        let asked = |ours: &BTreeSet<Name>| ours.contains(&labels.advertiser(campaign));
-        self.advertisers.as_ref().is_none_or(asked) && self.scope.allows(labels, campaign)
+        self.allows_owner(labels.advertiser(campaign))
+    }
+
+    /// Whether the rows of an advertiser's campaigns are.
+    pub fn allows_owner(&self, advertiser: Name) -> bool {
+        self.advertisers.as_ref().is_none_or(|ours| ours.contains(&advertiser))
+            && self.scope.allows_owner(advertiser)
     }
 
     /// The kinds of the key columns that stay apart, with their names.
@@ -204,7 +211,9 @@ impl Page {
     }
 }
 
-fn at_most(name: &str, values: usize) -> Result<(), QueryError> {
+/// # Errors
+/// There are more values than a filter may have.
+pub fn at_most(name: &str, values: usize) -> Result<(), QueryError> {
     match values <= VALUES_MAX {
         true => Ok(()),
         false => Err(QueryError::new(name, format!("at most {VALUES_MAX} values of one filter"))),

@@ -10,6 +10,7 @@
 //! as they were published: a state replaces the one before, and a key that is gone goes. Of each table
 //! the oldest windows go when it has too many rows: from its edge on, all of them are held.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use dataflows::model::time::Epoch;
@@ -18,11 +19,12 @@ use tokio::sync::broadcast;
 
 use super::facts::{Change, Facts, Rows};
 use super::groups::{Groups, TooMany};
+use super::history::Past;
 use super::labels::Labels;
 use super::paths::Paths;
 use super::query::Query;
 use super::shape::{TABLES, TableId};
-use super::topic::{Tick, Topics};
+use super::topic::{Gathered, Tick, Ticket, TopicError, Topics};
 use super::update::Update;
 use crate::names::Names;
 
@@ -53,6 +55,8 @@ pub struct Store {
 pub struct State {
     frontier: Frontier,
     tables: [Box<dyn Facts>; TABLES],
+    /// In which epoch rows of a table last changed that are not held, or went.
+    gone: [Epoch; TABLES],
     /// The paths of conversions.
     pub paths: Paths,
     /// What values are called.
@@ -74,6 +78,7 @@ impl Store {
                 Box::<Rows<3>>::default(),
                 Box::<Rows<14>>::default(),
             ],
+            gone: [0; TABLES],
             paths: Paths::default(),
             labels: Labels::new(names),
             topics: Topics::default(),
@@ -84,8 +89,8 @@ impl Store {
     /// Takes in what the processes have told of the same epochs. All of it counts at once.
     pub fn apply(&self, updates: &[Update], watermark: Option<i64>) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let State { frontier, tables, paths, labels, topics } = &mut *state;
-        let mut moved = false;
+        let State { frontier, tables, gone, paths, labels, topics } = &mut *state;
+        let mut moved = BTreeSet::new();
         for since in updates.iter().filter_map(Update::edge) {
             tables.iter_mut().zip(TableId::ALL).for_each(|(rows, table)| {
                 let window = table.shape().window;
@@ -97,7 +102,7 @@ impl Store {
         }
         for update in updates {
             frontier.epoch = frontier.epoch.max(update.epoch);
-            moved |= labels.apply(&update.dimensions);
+            moved.extend(labels.apply(&update.dimensions));
             paths.apply(&update.paths);
             update.rows(&mut |(table, start, key, sums)| {
                 let rows = &mut tables[table as usize];
@@ -105,17 +110,24 @@ impl Store {
                     topics.change(table, labels, change);
                 });
                 if !is_held {
-                    topics.missed(table, start);
+                    topics.missed((table, start, &key), labels);
+                    gone[table as usize] = update.epoch;
                 }
             });
         }
         // After a start there is no watermark before anything new is read.
         let known = watermark.or(frontier.watermark).or_else(|| Update::reached(updates));
         frontier.watermark = known.max(frontier.watermark);
-        tables.iter_mut().for_each(|table| table.trim(self.rows_max));
+        for (table, gone) in tables.iter_mut().zip(&mut *gone) {
+            let edge = table.edge();
+            table.trim(self.rows_max);
+            if table.edge() != edge {
+                *gone = frontier.epoch;
+            }
+        }
         paths.trim(self.rows_max);
-        if moved {
-            topics.rebuild(tables, labels);
+        if !moved.is_empty() {
+            topics.rebuild(&moved, tables, labels);
         }
         let tick = topics.tick(*frontier, labels);
         // Nobody may be listening.
@@ -134,6 +146,22 @@ impl Store {
         (each(&mut state), ticks)
     }
 
+    /// Starts a topic with what was gathered, if no epoch has passed since `epoch`.
+    ///
+    /// # Errors
+    /// See [`TopicError`].
+    pub fn start(&self, epoch: Epoch, gathered: Gathered) -> Result<Option<Ticket>, TopicError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.frontier.epoch != epoch {
+            return Ok(None);
+        }
+        let query = gathered.query().clone();
+        match state.topics.has(&query) {
+            true => Ok(state.topics.ticket(&query)),
+            false => state.topics.start(gathered).map(Some),
+        }
+    }
+
     /// How many streams are open.
     pub fn streams(&self) -> usize {
         self.ticks.receiver_count()
@@ -149,6 +177,11 @@ impl State {
     /// From which millisecond on every row of a table is held.
     pub fn edge(&self, table: TableId) -> i64 {
         self.tables[table as usize].edge()
+    }
+
+    /// Up to which epoch ClickHouse must have published if it is to know what is not held of a table.
+    pub fn gone(&self, table: TableId) -> Epoch {
+        self.gone[table as usize]
     }
 
     /// How many rows of a table are held.
@@ -169,6 +202,11 @@ impl State {
     pub fn frontier_of(&self, query: &Query) -> Frontier {
         let edge = self.edge(query.table);
         Frontier { live_since: (query.since < edge).then_some(edge), ..self.frontier }
+    }
+
+    /// Gathers what a topic begins with.
+    pub fn gather(&self, query: &Query, past: Option<Past>) -> Gathered {
+        Gathered::of(query, past, &self.tables, &self.labels)
     }
 
     /// The tables and names, for a topic, apart from the topics.

@@ -302,3 +302,29 @@ fn what_is_not_held_any_more_ends_the_topics_that_rest_on_it() {
     let expected = game.plain.rows.keys().filter(|(hour, ..)| i64::from(*hour) * 3_600_000 >= edge).count();
     assert_eq!(held, expected, "from the edge on, all of it");
 }
+
+#[test]
+fn what_nobody_follows_any_more_is_asked_for_anew_and_others_campaigns_are_no_news() {
+    let mut game = Game::new(5, 1_000_000);
+    for _ in 0..10 {
+        game.play();
+    }
+    let ours = Scope::Advertisers([game.name(&advertiser(0))].into());
+    let query = game.query(TableId::PerformanceHour, "step=all&group_by=campaign_id", ours);
+    let (ticket, mut ticks) = game.store.follow(|state| {
+        let frontier = state.frontier();
+        let (tables, labels, topics) = state.parts();
+        topics.follow(&query, None, (tables, labels, frontier)).expect("few").0
+    });
+    let mut upserts = Upserts::new(Epochs { first: 100, last: 100 });
+    let stranger = game.name("a campaign of somebody else");
+    for name in ["one name", "another"] {
+        upserts.dimensions[Dimension::Campaign as usize] =
+            vec![(stranger, Some(["adv9".into(), name.into()]))];
+        game.store.apply(&[Update::from(&upserts)], None);
+        assert!(ticks.try_recv().expect("a tick").news.is_empty(), "it is nobody's news but theirs");
+    }
+    assert!(game.store.follow(|state| state.topics.has(&query)).0);
+    drop(ticket);
+    assert!(!game.store.follow(|state| state.topics.has(&query)).0);
+}

@@ -1,9 +1,10 @@
 //! Queries that are followed. All who ask the same share one topic: what an epoch changes in it is
 //! worked out and written once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use dataflows::model::ids::Name;
 use serde_json::json;
 
 use super::answer::{Row, Texts, columns, sums};
@@ -12,13 +13,15 @@ use super::groups::{Groups, TooMany};
 use super::history::Past;
 use super::labels::Labels;
 use super::query::Query;
-use super::shape::{TABLES, TableId};
+use super::shape::{Key, TABLES, TableId};
 use super::store::{Frontier, sum_up};
 
 /// Groups of one topic.
 pub const GROUPS_MAX: usize = 20_000;
 /// Topics at a time.
-const TOPICS_MAX: usize = 4_096;
+const TOPICS_MAX: usize = 1_024;
+/// Groups of all topics.
+const ALL_GROUPS_MAX: usize = 2_000_000;
 
 /// What an epoch changed.
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub struct Ticket {
 
 struct Topic {
     number: u64,
+    /// From when on rows were held when it was gathered.
+    edge: i64,
     groups: Groups,
     past: Option<Past>,
     alive: Arc<()>,
@@ -87,25 +92,48 @@ impl Topics {
         past: Option<Past>,
         (tables, labels, frontier): (&[Box<dyn Facts>; TABLES], &Labels, Frontier),
     ) -> Result<(Ticket, Arc<str>), TopicError> {
-        if !self.topics.contains_key(query) {
-            self.forget();
-            if self.topics.len() >= TOPICS_MAX {
-                return Err(TopicError::Full);
-            }
-            let groups = gather(query, past.as_ref(), tables, labels);
-            groups.check()?;
-            self.next += 1;
-            let topic =
-                Topic { number: self.next, groups, past, alive: Arc::new(()), missed: false, rebuilt: false };
-            self.topics.insert(query.clone(), topic);
-        }
-        let topic = &self.topics[query];
-        let ticket = Ticket { topic: topic.number, _alive: Arc::clone(&topic.alive) };
-        Ok((ticket, snapshot(topic, frontier, labels)))
+        let ticket = match self.ticket(query) {
+            Some(ticket) => ticket,
+            None => self.start(Gathered::of(query, past, tables, labels))?,
+        };
+        let all = self.snapshot(query, frontier, labels).ok_or(TopicError::Full)?;
+        Ok((ticket, all))
     }
 
-    /// Whether somebody follows a query.
-    pub fn has(&self, query: &Query) -> bool {
+    /// A ticket of a topic that there is.
+    pub fn ticket(&self, query: &Query) -> Option<Ticket> {
+        let topic = self.topics.get(query)?;
+        Some(Ticket { topic: topic.number, _alive: Arc::clone(&topic.alive) })
+    }
+
+    /// Starts a topic with what was gathered in the present epoch.
+    ///
+    /// # Errors
+    /// See [`TopicError`].
+    pub fn start(&mut self, gathered: Gathered) -> Result<Ticket, TopicError> {
+        let Gathered { groups, past, edge } = gathered;
+        groups.check()?;
+        let held: usize = self.topics.values().map(|topic| topic.groups.len()).sum();
+        if self.topics.len() >= TOPICS_MAX || held >= ALL_GROUPS_MAX {
+            return Err(TopicError::Full);
+        }
+        self.next += 1;
+        let alive = Arc::new(());
+        let ticket = Ticket { topic: self.next, _alive: Arc::clone(&alive) };
+        let query = groups.query().clone();
+        let topic = Topic { number: self.next, edge, groups, past, alive, missed: false, rebuilt: false };
+        self.topics.insert(query, topic);
+        Ok(ticket)
+    }
+
+    /// All of a topic, if there is one.
+    pub fn snapshot(&self, query: &Query, frontier: Frontier, labels: &Labels) -> Option<Arc<str>> {
+        self.topics.get(query).map(|topic| snapshot(topic, frontier, labels))
+    }
+
+    /// Whether somebody follows a query. Those that nobody does go first, so that who has it keeps it.
+    pub fn has(&mut self, query: &Query) -> bool {
+        self.forget();
         self.topics.contains_key(query)
     }
 
@@ -118,17 +146,22 @@ impl Topics {
     }
 
     /// A row has changed that is not held.
-    pub fn missed(&mut self, table: TableId, start: i64) {
+    pub fn missed(&mut self, (table, start, key): (TableId, i64, &Key), labels: &Labels) {
         for (query, topic) in &mut self.topics {
-            topic.missed |= query.table == table && query.since <= start && start < query.until;
+            topic.missed |= query.table == table && topic.groups.lets_through(labels, start, key);
         }
     }
 
-    /// Campaigns have changed hands.
-    pub fn rebuild(&mut self, tables: &[Box<dyn Facts>; TABLES], labels: &Labels) {
-        for (query, topic) in self.topics.iter_mut().filter(|(query, _)| query.asks_for_advertisers()) {
-            // What ClickHouse summed up was chosen by whom campaigns belonged to.
-            topic.missed |= topic.past.is_some();
+    /// Campaigns of these advertisers have changed hands.
+    pub fn rebuild(&mut self, moved: &BTreeSet<Name>, tables: &[Box<dyn Facts>; TABLES], labels: &Labels) {
+        let concerns = |query: &Query| {
+            query.asks_for_advertisers() && moved.iter().any(|advertiser| query.allows_owner(*advertiser))
+        };
+        for (query, topic) in self.topics.iter_mut().filter(|(query, _)| concerns(query)) {
+            // What ClickHouse summed up was chosen by whom campaigns belonged to, and what has gone since
+            // can't be summed up again.
+            let edge = tables[query.table as usize].edge();
+            topic.missed |= topic.past.is_some() || query.since < edge && edge != topic.edge;
             let fresh = gather(query, topic.past.as_ref(), tables, labels);
             // Whose campaigns stay where they are must not hear of others.
             topic.rebuilt |= !fresh.equals(&topic.groups);
@@ -161,6 +194,26 @@ impl Topics {
     /// Lets topics go that nobody follows.
     fn forget(&mut self) {
         self.topics.retain(|_, topic| Arc::strong_count(&topic.alive) > 1);
+    }
+}
+
+/// What a topic begins with.
+pub struct Gathered {
+    groups: Groups,
+    past: Option<Past>,
+    edge: i64,
+}
+
+impl Gathered {
+    /// All rows of a query that are held, and `past` of it.
+    pub fn of(query: &Query, past: Option<Past>, tables: &[Box<dyn Facts>; TABLES], labels: &Labels) -> Self {
+        let groups = gather(query, past.as_ref(), tables, labels);
+        Self { groups, past, edge: tables[query.table as usize].edge() }
+    }
+
+    /// Of which query.
+    pub fn query(&self) -> &Query {
+        self.groups.query()
     }
 }
 

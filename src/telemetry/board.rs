@@ -256,7 +256,7 @@ impl Board {
             records_per_s: load.records_per_s,
         });
         let [bids, impressions, clicks, conversions] = inner.live;
-        Shown {
+        let shown = Shown {
             partitions: partitions.collect(),
             feeds: feeds.collect(),
             epochs: EpochsShown::new(&inner.epochs),
@@ -276,8 +276,12 @@ impl Board {
             sinks: inner.sink.iter().cloned().collect(),
             workers_load: loads.collect(),
             rejects: rejects.collect(),
-            graph: Picture::of(&inner.anatomies),
-        }
+            graph: Picture::default(),
+        };
+        let anatomies = inner.anatomies.clone();
+        drop(inner);
+        // Workers must not wait for it.
+        Shown { graph: Picture::of(&anatomies), ..shown }
     }
 }
 

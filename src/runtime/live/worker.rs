@@ -210,7 +210,8 @@ impl<'a> LiveWorker<'a> {
         }
         let freeze = self.shared.opening.published_horizon().freeze;
         let recent = self.job.latest().and_then(|latest| EventTime::from_millis(latest.millis() - SHOWN.0));
-        let since = recent.map(|recent| recent.max(freeze));
+        // If nothing is held, all that is published is frozen.
+        let since = recent.map_or((published > 0).then_some(freeze), |recent| Some(recent.max(freeze)));
         let epochs = Epochs { first: 0, last: published };
         let mut held = self.following.take(epochs, since.unwrap_or(freeze));
         add_dimensions(&mut held, std::mem::take(&mut self.dimensions));

@@ -171,12 +171,17 @@ impl Issuer {
         let claims = decode::<Claims>(token, &key, &validation).ok()?.claims;
         let role =
             texts(&claims.rest, &self.terms.role_claim).iter().filter_map(|role| Role::parse(role)).max()?;
-        let advertisers = match role {
-            Role::Viewer | Role::Analyst => texts(&claims.rest, &self.terms.advertisers_claim),
-            Role::Operator | Role::Admin => Vec::new(),
-        };
-        let expires = UNIX_EPOCH.checked_add(Duration::from_secs(claims.exp) + LEEWAY)?;
-        Some(Principal::new(&claims.sub, role, advertisers, Some(expires)))
+        let claim = &self.terms.advertisers_claim;
+        let is_limited =
+            role < Role::Operator && find(&claims.rest, claim).is_some_and(|claim| !claim.is_null());
+        let expires = UNIX_EPOCH.checked_add(Duration::from_secs(claims.exp))?.checked_add(LEEWAY)?;
+        let principal = Principal::new(&claims.sub, role, texts(&claims.rest, claim), Some(expires));
+        Some(match (is_limited, role) {
+            // A limit that can't be read lets nothing through.
+            (true, _) => principal.limited_to(texts(&claims.rest, claim)),
+            (false, Role::Viewer) => principal,
+            (false, _) => Principal { advertisers: None, ..principal },
+        })
     }
 }
 
@@ -196,12 +201,16 @@ async fn get(url: &str) -> Result<Vec<u8>, IssuerError> {
     Ok(text)
 }
 
-/// The texts of a claim: one, or a list. Dots descend into objects.
-fn texts(claims: &Map<String, Value>, path: &str) -> Vec<String> {
+/// A claim; dots descend into objects.
+fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     let mut names = path.split('.');
     let first = names.next().and_then(|name| claims.get(name));
-    let found = names.fold(first, |value, name| value?.get(name));
-    match found {
+    names.fold(first, |value, name| value?.get(name))
+}
+
+/// The texts of a claim: one, or a list.
+fn texts(claims: &Map<String, Value>, path: &str) -> Vec<String> {
+    match find(claims, path) {
         Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(list)) => list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect(),
         _ => Vec::new(),
@@ -285,6 +294,17 @@ mod tests {
         assert_eq!((operator.role, operator.advertisers), (Role::Operator, None));
         let nothing = issuer.admit(&one.sign(&claims(&[("advertisers", json!(null))]))).expect("it is good");
         assert!(nothing.advertisers.expect("a viewer is limited").is_empty(), "who is given none sees none");
+        let analyst = |advertisers: Value| {
+            let role = ("realm", json!({ "roles": "analyst" }));
+            issuer
+                .admit(&one.sign(&claims(&[role, ("advertisers", advertisers)])))
+                .expect("it is good")
+                .advertisers
+        };
+        assert!(analyst(json!(null)).is_none(), "an analyst who is not limited");
+        for strange in [json!([]), json!(42), json!([42])] {
+            assert!(analyst(strange).expect("a limit").is_empty(), "what can't be read lets nothing through");
+        }
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl Principal {
         Self { name: name.into(), role, advertisers, expires }
     }
 
+    /// The same, who sees these advertisers only.
+    pub fn limited_to(self, advertisers: Vec<String>) -> Self {
+        Self { advertisers: Some(Arc::new(advertisers.into_iter().collect())), ..self }
+    }
+
     /// Which rows they may see.
     pub fn scope(&self) -> Scope {
         match &self.advertisers {

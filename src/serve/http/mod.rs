@@ -38,6 +38,8 @@ pub use server::{Server, ServerError};
 const BODY_MAX: usize = 16 << 10;
 /// Questions that are worked on at a time; others wait.
 const QUESTIONS: usize = 4;
+/// Of these, so many may ask ClickHouse.
+const HISTORIES: usize = 2;
 
 /// What the pages say of the run.
 #[derive(Clone, Debug)]
@@ -74,7 +76,8 @@ pub struct Served {
     access: Access,
     limits: Limits,
     rates: DefaultKeyedRateLimiter<(Arc<str>, IpAddr)>,
-    questions: Semaphore,
+    questions: Arc<Semaphore>,
+    histories: Semaphore,
     recent: Recent,
     tls: bool,
 }
@@ -90,7 +93,8 @@ impl Served {
             access,
             limits,
             rates: RateLimiter::keyed(Quota::per_second(limits.requests_per_second)),
-            questions: Semaphore::new(QUESTIONS),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
+            histories: Semaphore::new(HISTORIES),
             recent: Recent::default(),
             tls,
         }
@@ -119,9 +123,15 @@ impl Served {
         self: &Arc<Self>,
         question: impl FnOnce(&Self) -> Result<T, Refused> + Send + 'static,
     ) -> Result<T, Refused> {
-        let Ok(_turn) = self.questions.acquire().await else { return Err(Refused::busy("the run ends")) };
+        let turn = Arc::clone(&self.questions).acquire_owned().await;
+        let turn = turn.map_err(|_| Refused::busy("the run ends"))?;
         let served = Arc::clone(self);
-        let answer = tokio::task::spawn_blocking(move || question(&served)).await;
+        let answer = tokio::task::spawn_blocking(move || {
+            // Held until it is worked out, also if nobody waits for it any more.
+            let _turn = turn;
+            question(&served)
+        })
+        .await;
         answer
             .unwrap_or_else(|_| Err(Refused::fault("the question could not be worked on; please report it")))
     }

@@ -30,6 +30,9 @@ const BLOCKING_THREADS: usize = 8;
 const HEAD: Duration = Duration::from_secs(10);
 /// and to shake hands.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may leave lie what is sent.
+#[cfg(target_os = "linux")]
+const SILENCE: Duration = Duration::from_secs(30);
 /// How long is waited when no connection can be taken.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that are read of a request's head at most.
@@ -156,6 +159,7 @@ async fn look(served: Arc<Served>, tls: Option<Certificates>) {
         }
         tokio::time::sleep(LOOK).await;
         tls.iter().for_each(Certificates::look);
+        served.rates.retain_recent();
     }
 }
 
@@ -169,6 +173,9 @@ impl Connection {
     async fn shake_hands(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
         // Events are small, and wanted at once.
         let _ = stream.set_nodelay(true);
+        // Who takes nothing of what is sent for so long is gone.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE));
         match acceptor {
             None => self.serve(stream).await,
             Some(acceptor) => {

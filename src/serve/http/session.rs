@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +14,8 @@ use super::Served;
 use super::reply::Refused;
 use crate::serve::access::{Principal, audit};
 
+/// How long a client may take to say its token.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 /// What a browser's cookie begins with.
 pub const COOKIE_START: &str = "advertisex=";
 
@@ -47,11 +48,17 @@ struct SignIn {
 pub async fn sign_in(
     State(served): State<Arc<Served>>,
     ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
-    body: Bytes,
+    request: Request,
 ) -> Response {
     if served.rates.check_key(&("sign in".into(), peer.ip())).is_err() {
         return Refused::too_often().into_response();
     }
+    let body = axum::body::to_bytes(request.into_body(), super::BODY_MAX);
+    let body = match tokio::time::timeout(PATIENCE, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
     let Ok(SignIn { token }) = serde_json::from_slice(&body) else {
         return Refused::bad("token", "a JSON object with one text, `token`, is expected").into_response();
     };

@@ -1,6 +1,5 @@
 //! Questions that stay open: what each epoch changes in their answers is sent as it closes.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +26,11 @@ const QUESTIONS_MAX: usize = 16;
 /// Events that wait for a slow reader; behind that its stream falls behind, and ends.
 const EVENTS_WAITING: usize = 64;
 /// How often older windows are read again because newer ones have become older meanwhile.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 6;
+/// How long ClickHouse is given to have what has just been published.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a reader may take for an event.
+const READER: Duration = Duration::from_secs(10);
 
 /// Follows questions.
 pub async fn stream(
@@ -90,39 +93,49 @@ struct Followed {
     ticks: Receiver<Arc<Tick>>,
 }
 
-/// Follows all questions from one epoch on.
+/// Follows all questions from one epoch on. Rows are gathered one question after the other, while the
+/// run goes on; each is kept true from then on, until all of them can be shown together.
 fn follow(served: &Served, store: &Store, queries: &[Query]) -> Result<Followed, Refused> {
-    let mut pasts: HashMap<&Query, Past> = HashMap::new();
     for _ in 0..ATTEMPTS {
-        let (followed, ticks) = store.follow(|state| {
-            let missing = queries.iter().find(|query| {
-                let edge = state.edge(query.table);
-                !state.topics.has(query) && !fits(pasts.get(query), served, query, edge)
-            });
-            if let Some(missing) = missing {
-                return Ok(Err(missing));
-            }
+        let tickets =
+            queries.iter().map(|query| hold(served, store, query)).collect::<Result<Vec<_>, _>>()?;
+        let (shown, ticks) = store.follow(|state| {
             let frontier = state.frontier();
-            let (tables, labels, topics) = state.parts();
-            let topics: Result<Vec<_>, _> = queries
-                .iter()
-                .map(|query| topics.follow(query, pasts.get(query).cloned(), (tables, labels, frontier)))
-                .collect();
-            topics.map(|topics| Ok((topics, frontier)))
+            let (_, labels, topics) = state.parts();
+            let all = queries.iter().map(|query| topics.snapshot(query, frontier, labels));
+            all.collect::<Option<Vec<_>>>().map(|snapshots| (snapshots, frontier))
         });
-        match followed? {
-            Ok((topics, frontier)) => {
-                let (tickets, snapshots) = topics.into_iter().unzip();
-                return Ok(Followed { tickets, snapshots, frontier, ticks });
-            }
-            Err(_) => {
-                for query in queries {
-                    if let Some(past) = past_of(served, store, query)? {
-                        pasts.insert(query, past);
-                    }
-                }
-            }
+        if let Some((snapshots, frontier)) = shown {
+            return Ok(Followed { tickets, snapshots, frontier, ticks });
         }
+        // One of them has ended meanwhile.
+    }
+    Err(Refused::busy("the newest windows move on faster than ClickHouse answers; ask again"))
+}
+
+/// A ticket of a question's topic.
+fn hold(served: &Served, store: &Store, query: &Query) -> Result<Ticket, Refused> {
+    let mut past: Option<Past> = None;
+    for attempt in 0..ATTEMPTS {
+        let state = store.read();
+        if let Some(ticket) = state.topics.ticket(query) {
+            return Ok(ticket);
+        }
+        // What has changed behind the edge must be in ClickHouse by now: nobody would tell of it.
+        let late = past.as_ref().is_some_and(|past| past.epoch < state.gone(query.table));
+        if fits(past.as_ref(), served, query, &state) && !late {
+            let (epoch, gathered) = (state.frontier().epoch, state.gather(query, past.clone()));
+            drop(state);
+            if let Some(ticket) = store.start(epoch, gathered)? {
+                return Ok(ticket);
+            }
+            continue;
+        }
+        drop(state);
+        if attempt > 0 {
+            std::thread::sleep(PAUSE);
+        }
+        past = past_of(served, store, query)?;
     }
     Err(Refused::busy("the newest windows move on faster than ClickHouse answers; ask again"))
 }
@@ -131,11 +144,11 @@ impl Followed {
     /// Tells the reader, until they leave, fall behind, or have to ask again.
     async fn tell(mut self, reader: mpsc::Sender<Event>) {
         for (at, snapshot) in self.snapshots.iter().enumerate() {
-            if reader.send(event("snapshot", at, snapshot)).await.is_err() {
+            if !hand(&reader, event("snapshot", at, snapshot)).await {
                 return;
             }
         }
-        if reader.send(frontier(self.frontier)).await.is_err() {
+        if !hand(&reader, frontier(self.frontier)).await {
             return;
         }
         loop {
@@ -155,15 +168,20 @@ impl Followed {
                     Some(News::Snapshot(rest)) => event("snapshot", at, rest),
                     Some(News::Change(rest)) => event("change", at, rest),
                 };
-                if reader.send(event).await.is_err() {
+                if !hand(&reader, event).await {
                     return;
                 }
             }
-            if reader.send(frontier(tick.frontier)).await.is_err() {
+            if !hand(&reader, frontier(tick.frontier)).await {
                 return;
             }
         }
     }
+}
+
+/// Hands an event to a reader; whether they took it.
+async fn hand(reader: &mpsc::Sender<Event>, event: Event) -> bool {
+    matches!(tokio::time::timeout(READER, reader.send(event)).await, Ok(Ok(())))
 }
 
 fn event(name: &str, query: usize, rest: &str) -> Event {

@@ -18,7 +18,7 @@ use crate::serve::history::Past;
 use crate::serve::paths::{PathQuery, flat};
 use crate::serve::query::{LIMIT, LIMIT_MAX, Page, Query};
 use crate::serve::shape::TableId;
-use crate::serve::store::{Frontier, Store};
+use crate::serve::store::{self, Frontier, Store};
 
 /// Groups that an answer is made of, at most.
 const GROUPS_MAX: usize = 1_000_000;
@@ -84,7 +84,7 @@ fn groups(served: &Served, store: &Store, query: &Query) -> Result<(Groups, Fron
     for _ in 0..ATTEMPTS {
         let mut groups = Groups::new(query.clone(), GROUPS_MAX);
         let state = store.read();
-        if fits(past.as_ref(), served, query, state.edge(query.table)) {
+        if fits(past.as_ref(), served, query, &state) {
             past.iter().for_each(|past: &Past| past.add_to(&mut groups));
             state.sum_up(&mut groups)?;
             let frontier = state.frontier_of(query);
@@ -97,8 +97,12 @@ fn groups(served: &Served, store: &Store, query: &Query) -> Result<(Groups, Fron
 }
 
 /// Whether what is held and what was read of older windows are all that there is.
-pub fn fits(past: Option<&Past>, served: &Served, query: &Query, edge: i64) -> bool {
-    query.since >= edge || served.history.get().is_none() || past.is_some_and(|past| past.until == edge)
+pub fn fits(past: Option<&Past>, served: &Served, query: &Query, state: &store::State) -> bool {
+    let edge = state.edge(query.table);
+    let owned = |past: &Past| !query.asks_for_advertisers() || past.ownership == state.labels.ownership();
+    query.since >= edge
+        || served.history.get().is_none()
+        || past.is_some_and(|past| past.until == edge && owned(past))
 }
 
 /// What ClickHouse holds of the windows that are not held any more.
@@ -108,6 +112,12 @@ pub fn past_of(served: &Served, store: &Store, query: &Query) -> Result<Option<P
     let edge = state.edge(query.table);
     let question = history.question(query, edge, &state.labels);
     drop(state);
+    // Others must not wait for a ClickHouse that doesn't answer.
+    let Ok(_turn) = served.histories.try_acquire() else {
+        return Err(Refused::busy(
+            "ClickHouse is asked for as much as this server asks at a time; ask again",
+        ));
+    };
     let answer = question.ask()?;
     Ok(Some(answer.read(query, &store.read().labels)?))
 }
@@ -138,9 +148,10 @@ pub async fn paths(
 ) -> Result<Response, Refused> {
     let pairs = pairs(query.as_deref());
     let form = Form::parse(&pairs)?;
-    let page = Page::parse(&pairs, LIMIT_MAX)?;
+    let (most, limit) = if form == Form::Json { (LIMIT_MAX, LIMIT) } else { (GROUPS_MAX, GROUPS_MAX) };
+    let page = Page::parse(&pairs, most)?;
     let mut query = PathQuery::parse(&pairs, principal.scope())?;
-    (query.limit, query.offset) = (page.limit.unwrap_or(LIMIT), page.offset);
+    (query.limit, query.offset) = (page.limit.unwrap_or(limit), page.offset);
     served
         .ask(move |served| {
             let store = served.store()?;
