@@ -369,9 +369,10 @@ fn main() -> Outcome<()> {
     let style = id_style.to_possible_value().map_or_else(String::new, |style| style.get_name().to_owned());
     let mean = |(title, value): &Curve| format!("| {title} | {} |\n", tenths(&samples, *value));
     let means: String = CURVES.iter().map(mean).collect();
+    let again = if arguments.recover { " --recover" } else { "" };
     let text = format!(
         "# Days of traffic, with a horizon of six hours\n\n- command: `cargo bench --bench soak -- --rate {rate} \
-         --seconds {seconds} --days {days} --id-style {style} --processes {processes}`\n- {sent} records in {took:.0} s ({:.0} a second) of {days} days of \
+         --seconds {seconds} --days {days} --id-style {style} --processes {processes}{again}`\n- {sent} records in {took:.0} s ({:.0} a second) of {days} days of \
          event time; correction horizon 6 h, click join window 50 h, click lookback 6 h, view lookback 1 h, bid lifetime 1 h; broker, \
          server and producer on the same machine\n- {:.0} events had expired at the end\n\nMeans of each tenth of the run; all samples are in \
          `samples.csv`, drawn in `soak.svg`.\n\n| | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 |\n|:-|-:|-:|-:|-:|-:|-:|-:|-:|-:|-:|\n\
