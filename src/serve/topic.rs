@@ -162,7 +162,11 @@ impl Topics {
             // can't be summed up again.
             let edge = tables[query.table as usize].edge();
             topic.missed |= topic.past.is_some() || query.since < edge && edge != topic.edge;
-            let fresh = gather(query, topic.past.as_ref(), tables, labels);
+            if topic.missed {
+                // It ends with this epoch: there is nothing to sum up.
+                continue;
+            }
+            let fresh = gather(query, None, tables, labels);
             // Whose campaigns stay where they are must not hear of others.
             topic.rebuilt |= !fresh.equals(&topic.groups);
             let dirty = topic.groups.take_dirty();
