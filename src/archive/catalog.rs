@@ -10,7 +10,7 @@ use super::manifest::{self, Entry, Manifest};
 use super::rejected::read_rejected;
 use super::state::{self, Found};
 use crate::bindings::Positions;
-use crate::checkpoint::{HeldRows, RejectCount};
+use crate::checkpoint::{HeldResidues, HeldRows, RejectCount};
 use crate::config::S3Config;
 use crate::store::{Address, Place, Store, StoreError};
 
@@ -27,6 +27,8 @@ pub struct Catalog {
     pub positions: Positions,
     /// The rows of lookup topics.
     pub rows: HeldRows,
+    /// What stays published of records that were erased.
+    pub residues: HeldResidues,
     /// The files, in order of hour and kind.
     pub files: Vec<Entry>,
     root: Address,
@@ -46,7 +48,7 @@ impl Catalog {
             Address::File(path) => Arc::new(Store::directory(path).map_err(failed)?),
             Address::Object(store, _) => Arc::clone(store),
         };
-        let Found { manifests: found, positions, rows, .. } = Found::read(&store)?;
+        let Found { manifests: found, positions, rows, residues, .. } = Found::read(&store)?;
         let Some(first) = found.first() else { return Ok(None) };
         if let Some(other) = found.iter().find(|other| other.job != first.job) {
             let (place, found, job) = (store.place().to_owned(), other.job.clone(), first.job.clone());
@@ -62,6 +64,7 @@ impl Catalog {
             begins: found.iter().map(|manifest| manifest.begins).max().unwrap_or_default(),
             positions,
             rows,
+            residues,
             files,
             root,
             cold,

@@ -102,7 +102,7 @@ impl Keeper {
                 self.shard.keeps(shard) && !is_last && !manifests.contains(name)
             }
             None => {
-                let writer = shard_of(name).or_else(|| lookups_shard(name));
+                let writer = shard_of(name).or_else(|| object_shard(name));
                 !named.contains(name) && writer.is_some_and(|shard| self.shard.keeps(shard))
             }
         })?;
@@ -147,6 +147,8 @@ fn sweep(store: &Store, is_garbage: impl Fn(&str) -> bool) -> Result<(), Archive
     names.iter().filter(|name| is_garbage(name)).try_for_each(|name| store.remove(name).map_err(fail))
 }
 
-fn lookups_shard(name: &str) -> Option<u32> {
-    name.strip_prefix("lookups-")?.strip_suffix(".json")?.split('-').next()?.parse().ok()
+/// The shard that wrote an object of this name that is no file of events.
+fn object_shard(name: &str) -> Option<u32> {
+    let named = ["lookups-", "residues-"].iter().find_map(|what| name.strip_prefix(what))?;
+    named.strip_suffix(".json")?.split('-').next()?.parse().ok()
 }

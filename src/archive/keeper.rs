@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::error::ArchiveError;
 use super::kind::{Kind, file_name};
 use super::manifest::{self, Entry, Manifest, failed};
-use super::state::{Shard, sort};
+use super::state::{Archive, Shard, sort};
 use crate::bindings::Positions;
-use crate::checkpoint::{HeldRows, Listed, write_rows};
+use crate::checkpoint::{HeldResidues, HeldRows, Listed, write_rows};
 use crate::store::{Created, Store};
 
 /// Writes manifest after manifest. What one names stays until two have followed that don't name it,
@@ -29,6 +29,20 @@ pub struct Keeper {
 }
 
 impl Keeper {
+    /// Looks at an archive without taking it over.
+    pub fn look(store: Arc<Store>, cold: Option<Arc<Store>>, archive: Archive, run: &str) -> Self {
+        let Archive { manifest: current, shard, .. } = archive;
+        Self { store, cold, current, before: None, shard, run: run.to_owned(), objects: 0 }
+    }
+
+    /// What stays published of records that were erased.
+    ///
+    /// # Errors
+    /// See [`ArchiveError`].
+    pub fn residues(&self) -> Result<HeldResidues, ArchiveError> {
+        manifest::residues(&self.store, std::slice::from_ref(&self.current))
+    }
+
     /// The next name of a file.
     pub fn name(&mut self, kind: Kind, entry_hour: dataflows::model::time::Hour) -> String {
         self.objects += 1;
@@ -42,10 +56,15 @@ impl Keeper {
         if own.is_empty() {
             return None;
         }
-        self.objects += 1;
-        let name = format!("lookups-{}-{}-{:06}.json", self.shard.number, self.run, self.objects);
+        let name = self.object("lookups");
         let (bytes, listed) = write_rows(&own, name.clone());
         Some((name, bytes, listed))
+    }
+
+    /// The next name of an object that is no file of events.
+    pub fn object(&mut self, what: &str) -> String {
+        self.objects += 1;
+        format!("{what}-{}-{}-{:06}.json", self.shard.number, self.run, self.objects)
     }
 
     /// Writes an object whose name nobody else uses.

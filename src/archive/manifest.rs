@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ArchiveError;
 use super::kind::Kind;
 use crate::bindings::{Positions, TopicPartition};
-use crate::checkpoint::{Damage, HeldRows, Listed, rows_of, seal, unseal};
+use crate::checkpoint::{Damage, HeldResidues, HeldRows, Listed, rows_of, seal, unseal};
 use crate::store::{Store, StoreError};
 
 const VERSION: u32 = 1;
@@ -84,6 +84,9 @@ pub struct Manifest {
     pub lookups: Option<Listed>,
     /// The files.
     pub files: Vec<Entry>,
+    /// What stays published of records that were erased; of the first shard only.
+    #[serde(default)]
+    pub residues: Option<Listed>,
     /// There is no such shard any more: the first has what it left. Its number stays taken, as the
     /// process that wrote it may still live.
     #[serde(default)]
@@ -135,7 +138,7 @@ impl Manifest {
     /// Every object in its place of origin that it consists of.
     pub fn objects(&self) -> impl Iterator<Item = &str> {
         let files = self.files.iter().filter(|file| !file.cold).map(|file| &*file.name);
-        files.chain(self.lookups.iter().map(|listed| &*listed.name))
+        files.chain(self.lookups.iter().chain(&self.residues).map(|listed| &*listed.name))
     }
 
     /// Every object in the colder place.
@@ -179,8 +182,22 @@ pub fn failed(store: &Store, source: StoreError) -> ArchiveError {
 /// See [`ArchiveError`].
 pub fn lookup_rows(store: &Store, listed: &Listed) -> Result<HeldRows, ArchiveError> {
     let bytes = store.read(&listed.name).map_err(|source| failed(store, source))?;
-    rows_of(&bytes, listed).map_err(|Damage { at, what }| {
-        let (place, name) = (store.place().to_owned(), listed.name.clone());
-        ArchiveError::DamagedRows { place, name, at, what }
-    })
+    rows_of(&bytes, listed).map_err(|damage| damaged(store, listed, damage))
+}
+
+/// What stays published of records that were erased.
+///
+/// # Errors
+/// See [`ArchiveError`].
+pub fn residues(store: &Store, manifests: &[Manifest]) -> Result<HeldResidues, ArchiveError> {
+    let Some(listed) = manifests.iter().find_map(|manifest| manifest.residues.as_ref()) else {
+        return Ok(HeldResidues::default());
+    };
+    let bytes = store.read(&listed.name).map_err(|source| failed(store, source))?;
+    HeldResidues::read(&bytes, listed).map_err(|damage| damaged(store, listed, damage))
+}
+
+fn damaged(store: &Store, listed: &Listed, Damage { at, what }: Damage) -> ArchiveError {
+    let (place, name) = (store.place().to_owned(), listed.name.clone());
+    ArchiveError::DamagedRows { place, name, at, what }
 }

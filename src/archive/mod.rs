@@ -19,6 +19,7 @@
 mod catalog;
 mod claim;
 mod encode;
+mod erasure;
 mod error;
 mod keeper;
 mod kind;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use catalog::Catalog;
 pub use encode::Shape;
+pub use erasure::Removed;
 pub use error::ArchiveError;
 pub use keeper::Keeper;
 pub use kind::Kind;

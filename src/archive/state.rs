@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::error::ArchiveError;
 use super::manifest::{self, Entry, Manifest, failed, lookup_rows};
 use crate::bindings::Positions;
-use crate::checkpoint::HeldRows;
+use crate::checkpoint::{HeldResidues, HeldRows};
 use crate::store::Store;
 
 /// How often the manifests are listed anew when something vanishes while it is read.
@@ -46,6 +46,8 @@ pub struct Archive {
     pub positions: Positions,
     /// The rows of lookup topics, of all partitions.
     pub rows: HeldRows,
+    /// What stays published of records that were erased.
+    pub residues: HeldResidues,
     /// Which process this is.
     pub shard: Shard,
     /// The greatest number of a manifest of each process, which need not be the one found.
@@ -67,7 +69,7 @@ impl Archive {
         shard: Shard,
         begins: u64,
     ) -> Result<Self, ArchiveError> {
-        let Found { manifests: found, latest, positions, rows } = Found::read(store)?;
+        let Found { manifests: found, latest, positions, rows, residues } = Found::read(store)?;
         if let Some(other) = found.iter().find(|manifest| manifest.job != job) {
             let (place, found, job) = (store.place().to_owned(), other.job.clone(), job.to_owned());
             return Err(ArchiveError::OtherJob { place, found, job });
@@ -80,10 +82,13 @@ impl Archive {
         mine.cold = kept.iter().find_map(|manifest| manifest.cold.clone());
         mine.files = kept.iter().flat_map(|manifest| manifest.files.clone()).collect();
         sort(&mut mine.files);
+        if shard.number == 0 {
+            mine.residues = found.iter().find_map(|found| found.residues.clone());
+        }
         let mut own = furthest(kept);
         own.retain(|place, next| positions.get(place) == Some(next));
         mine.set_positions(&own);
-        Ok(Self { manifest: mine, positions, rows, shard, latest, found })
+        Ok(Self { manifest: mine, positions, rows, residues, shard, latest, found })
     }
 }
 
@@ -98,6 +103,8 @@ pub struct Found {
     pub positions: Positions,
     /// The rows of lookup topics.
     pub rows: HeldRows,
+    /// What stays published of records that were erased.
+    pub residues: HeldResidues,
 }
 
 impl Found {
@@ -136,6 +143,7 @@ impl Found {
         }
         found.positions = furthest(&found.manifests);
         found.rows = rows(store, &found.manifests, &found.positions)?;
+        found.residues = manifest::residues(store, &found.manifests)?;
         Ok(found)
     }
 }

@@ -3,6 +3,7 @@
 use super::error::CheckpointError;
 use super::fed::Records;
 use super::manifest::{self, Manifest};
+use super::residues::HeldResidues;
 use crate::bindings::Positions;
 use crate::names::Names;
 use crate::store::{Created, Store};
@@ -34,6 +35,19 @@ impl<'a> Import<'a> {
         let (bytes, listed) = segment.finish(name, 0);
         self.store.create(&listed.name, bytes)?;
         self.manifest.segments.push(listed);
+        Ok(())
+    }
+
+    /// Adds what stays published of records that were erased.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub fn add_residues(&mut self, residues: &HeldResidues) -> Result<(), CheckpointError> {
+        if !residues.residues.is_empty() {
+            let (bytes, listed) = residues.write(format!("residues-{}-import.json", self.manifest.run));
+            self.store.create(&listed.name, bytes)?;
+            self.manifest.residues = Some(listed);
+        }
         Ok(())
     }
 

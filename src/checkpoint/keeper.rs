@@ -147,9 +147,20 @@ impl Keeper {
             millis = began.elapsed().as_millis() as u64,
             "a checkpoint was written"
         );
-        let oldest = std::mem::replace(&mut self.before, std::mem::replace(&mut self.current, manifest));
-        self.remove(&oldest, &gone)?;
+        self.succeed(manifest, &gone)?;
         Ok(Some(Kept { epoch: self.current.epoch, safe: self.before.epoch }))
+    }
+
+    /// Makes a manifest, whose objects are there, the last one.
+    pub fn commit(&mut self, mut next: Manifest) -> Result<(), CheckpointError> {
+        next.number = self.current.number + 1;
+        publish(&self.store, &next)?;
+        self.succeed(next, &[])
+    }
+
+    fn succeed(&mut self, manifest: Manifest, gone: &[String]) -> Result<(), CheckpointError> {
+        let oldest = std::mem::replace(&mut self.before, std::mem::replace(&mut self.current, manifest));
+        self.remove(&oldest, gone)
     }
 
     fn draft(&mut self, round: Round) -> Draft {
@@ -189,7 +200,8 @@ impl Keeper {
         draft
     }
 
-    fn object(&mut self, what: &str, kind: &str) -> String {
+    /// The next name of an object.
+    pub fn object(&mut self, what: &str, kind: &str) -> String {
         self.objects += 1;
         format!("{what}-{}-{:08}.{kind}", self.current.run, self.objects)
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::CheckpointError;
+use super::residues::HeldResidues;
 use super::segment::{Damage, Listed};
 use crate::bindings::{Positions, TopicPartition};
 use crate::formats::lookup::Entry;
@@ -52,6 +53,9 @@ pub struct Manifest {
     /// The records that are there all the same.
     #[serde(default)]
     pub kept: Vec<Listed>,
+    /// What stays published of records that were erased.
+    #[serde(default)]
+    pub residues: Option<Listed>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -112,7 +116,13 @@ impl Manifest {
 
     /// Every object that it consists of.
     pub fn objects(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().chain(&self.lookups).chain(&self.kept).map(|listed| &*listed.name)
+        let records = self.segments.iter().chain(&self.kept);
+        records.chain(&self.lookups).chain(&self.residues).map(|listed| &*listed.name)
+    }
+
+    /// The horizon behind which records of a segment are not there any more.
+    pub fn horizon_of(&self, listed: &Listed) -> Horizon {
+        if self.kept.contains(listed) { Horizon::default() } else { self.horizon }
     }
 
     /// As written.
@@ -159,17 +169,17 @@ pub fn write_rows(rows: &HeldRows, name: String) -> (Vec<u8>, Listed) {
         .collect();
     let bytes = seal(&held);
     let (length, checksum) = (bytes.len() as u64, xxh3_64(&bytes));
-    (
-        bytes,
-        Listed {
-            name,
-            bytes: length,
-            checksum,
-            level: 0,
-            records: Default::default(),
-            latest: Default::default(),
-        },
-    )
+    (bytes, Listed::other(name, length, checksum))
+}
+
+/// Reads the residues that a manifest names.
+///
+/// # Errors
+/// See [`CheckpointError`].
+pub fn read_residues(store: &Store, manifest: &Manifest) -> Result<HeldResidues, CheckpointError> {
+    let Some(listed) = &manifest.residues else { return Ok(HeldResidues::default()) };
+    let bytes = super::recovery::read(store, &listed.name)?;
+    HeldResidues::read(&bytes, listed).map_err(|damage| damaged(store, &listed.name, damage))
 }
 
 /// Reads the rows of lookup topics.

@@ -13,6 +13,7 @@
 //! A checkpoint never holds more than what is published: a start feeds all of it as one epoch,
 //! the bindings behind it as the epochs they were, and what is published is not changed by it.
 
+mod erasure;
 mod error;
 mod fed;
 mod fence;
@@ -23,10 +24,12 @@ mod part;
 mod raw;
 mod records;
 mod recovery;
+mod residues;
 mod segment;
 mod texts;
 mod writer;
 
+pub use erasure::Rewriter;
 pub use error::CheckpointError;
 pub use fed::{Fed, Records};
 pub use fence::{Fence, LEASE, MARGIN, seat};
@@ -35,6 +38,7 @@ pub use manifest::{HeldRows, Manifest, rows_of, seal, unseal, write_rows};
 pub use part::{Errand, Part, Save};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;
+pub use residues::HeldResidues;
 pub use segment::{Damage, Listed, LoadFault, Segment, SegmentWriter};
 pub use writer::{Checkpointer, Plan};
 

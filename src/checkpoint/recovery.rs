@@ -7,8 +7,9 @@ use dataflows::model::time::Minute;
 use dataflows::rules::horizon::Expires;
 
 use super::error::CheckpointError;
-use super::manifest::{self, HeldRows, Manifest, damaged, read_rows};
+use super::manifest::{self, HeldRows, Manifest, damaged, read_residues, read_rows};
 use super::records::RejectCount;
+use super::residues::HeldResidues;
 use super::segment::{Damage, Listed, LoadFault, Segment};
 use crate::formats::Batch;
 use crate::names::Names;
@@ -20,6 +21,8 @@ pub struct Recovery {
     pub manifest: Manifest,
     /// The rows of lookup topics.
     pub rows: HeldRows,
+    /// What stays published of records that were erased.
+    pub residues: HeldResidues,
     /// The greatest number of a manifest, which need not be this one's.
     pub latest: u64,
     /// What no worker has taken yet.
@@ -51,8 +54,9 @@ impl Recovery {
         }
         let manifest = manifest.unwrap_or_else(|| Manifest::new(job, run));
         let rows = manifest.lookups.as_ref().map(|listed| read_rows(store, listed)).transpose()?;
+        let residues = read_residues(store, &manifest)?;
         let left = Mutex::new(manifest.segments.iter().chain(&manifest.kept).cloned().collect());
-        Ok(Self { manifest, rows: rows.unwrap_or_default(), latest, left })
+        Ok(Self { manifest, rows: rows.unwrap_or_default(), residues, latest, left })
     }
 
     /// The share that one of the processes takes in of the checkpoint that the first one found and
@@ -77,6 +81,7 @@ impl Recovery {
         Ok(Self {
             manifest: claim.clone(),
             rows: rows.unwrap_or_default(),
+            residues: read_residues(store, claim)?,
             latest: number,
             left: Mutex::new(left),
         })
@@ -103,10 +108,9 @@ impl Recovery {
             return Ok(false);
         };
         let mut segment = open(store, &self.manifest.job, &listed)?;
-        let is_kept = self.manifest.kept.contains(&listed);
-        let horizon = if is_kept { &Horizon::default() } else { &self.manifest.horizon };
+        let horizon = self.manifest.horizon_of(&listed);
         loop {
-            match next((store, &listed, horizon), &mut segment, batch, names)? {
+            match next((store, &listed, &horizon), &mut segment, batch, names)? {
                 Some(rejects) => take(batch, rejects)?,
                 None => return Ok(true),
             }

@@ -47,6 +47,11 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// An object that is no segment.
+    pub fn other(name: String, bytes: u64, checksum: u64) -> Self {
+        Self { name, bytes, checksum, level: 0, records: Default::default(), latest: Default::default() }
+    }
+
     /// The minute of the latest event.
     fn until(&self) -> Minute {
         let latest = self.latest.iter().max().and_then(|millis| EventTime::from_millis(*millis));

@@ -11,6 +11,7 @@ use dataflows::model::time::Millis;
 use super::launch::Processes;
 use crate::formats::lookup::duration;
 use crate::generate::{Format, Plan};
+use crate::runtime::live::erasure::Policy;
 use crate::serve::access::Role;
 use crate::sinks::clickhouse::RejectId;
 use crate::sinks::table_file::TableFormat;
@@ -77,6 +78,8 @@ pub enum Command {
     Archive(Archive),
     /// Compute the tables from an archive, and compare them with what is published.
     Verify(Verify),
+    /// Take all that some users have left out of state, archive and rejects.
+    Erase(Erase),
     /// Print the ClickHouse schema, as a live run creates it.
     Schema(Schema),
     /// Make a token for somebody who may look at the dashboards or ask the API.
@@ -211,6 +214,50 @@ pub struct Verify {
     /// List so many differences of a table at most.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
+}
+
+/// `erase`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  advertisex erase --config live.toml --user 4711 --request GDPR-2026-118
+  advertisex erase --config live.toml --users requests.txt --policy freeze --receipt receipts/118.json
+  advertisex erase --config live.toml --users requests.txt --dry-run
+  advertisex erase --config live.toml                   # ends what was cut short
+End the run first, and start it again afterwards: Kafka keeps what arrives meanwhile. What Kafka itself still \
+holds goes by the retention of its topics. docs/privacy.md says what is removed, and what is not.")]
+pub struct Erase {
+    /// Configuration of the live run.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// A user's id, as it stands in the feeds; can be given again for more.
+    #[arg(long, value_name = "ID")]
+    pub user: Vec<String>,
+    /// A file of users' ids, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub users: Option<PathBuf>,
+    /// What becomes of the published numbers: those that can still be corrected are, or they stay as
+    /// they are.
+    #[arg(long, value_enum, default_value_t)]
+    pub policy: Policy,
+    /// What the request is known by elsewhere; it stands in the receipt.
+    #[arg(long, value_name = "TEXT")]
+    pub request: Option<String>,
+    /// Where the receipt is written [default: erasure-EPOCH.json].
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// Only say what would be removed, and which numbers would move.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Worker threads [default: replay.workers of the config].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// The state directory of the run.
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+    /// The run's name.
+    #[arg(long, value_name = "NAME", default_value = "advertisex")]
+    pub job: String,
 }
 
 /// `archive`.

@@ -6,6 +6,7 @@ mod check;
 mod cluster;
 mod demo;
 mod ecs;
+mod erase;
 mod generate;
 mod launch;
 mod rejects;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Rejects(args) => rejects::run(&args),
         Command::Archive(args) => archive::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Erase(args) => erase::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Completions { shell } => {

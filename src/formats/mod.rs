@@ -124,6 +124,7 @@ impl Batch {
     /// Takes the events out again that were added since.
     pub fn undo(&mut self, Mark([bids, impressions, clicks, conversions]): Mark) {
         self.bids.truncate(bids);
+        self.kept.truncate_bids(bids);
         self.impressions.truncate(impressions);
         self.clicks.truncate(clicks);
         self.conversions.truncate(conversions);

@@ -14,7 +14,7 @@ use parquet::file::statistics::Statistics;
 
 use super::job::TimeRange;
 use crate::archive::{ArchiveError, Catalog, Entry, Kind};
-use crate::checkpoint::RejectCount;
+use crate::checkpoint::{HeldResidues, RejectCount};
 use crate::config::Config;
 use crate::formats::timestamp::Unit;
 use crate::sources::files::{Compression, Contents, InputFile, Part, SourceError, Split, discover, plan};
@@ -44,6 +44,8 @@ pub struct History {
     pub rejected: Vec<RejectCount>,
     /// Lookup rows that an archive holds.
     pub lookups: Vec<LookupRow>,
+    /// What stays published of records that were erased from an archive.
+    pub residues: HeldResidues,
 }
 
 /// Why the input can't be listed.
@@ -100,6 +102,10 @@ impl History {
         };
         history.rejected = counts.into_iter().flatten().filter(inside).collect();
         history.lookups = archive.rows.values().filter_map(|row| row.rule).collect();
+        history.residues = archive.residues.clone();
+        history.residues.residues.retain(|residue| {
+            EventTime::from_millis(residue.start_millis()).is_none_or(|start| range.contains(start))
+        });
         Ok(history)
     }
 

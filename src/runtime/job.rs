@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dataflows::expiry::Gone;
 use dataflows::graphs::catalogue::{Inputs, Outputs, Traces, build_traced};
+use dataflows::graphs::residue::Residue;
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::reject::{Feed, Quality, QualityKey, Reason};
 use dataflows::model::time::{Epoch, EventTime, Minute};
@@ -200,6 +201,39 @@ impl Job {
         let by_kind = [bids.len(), clicks.len(), conversions.len(), impressions.len()];
         self.counts.kinds.iter_mut().zip(by_kind).for_each(|(kind, events)| *kind += events as u64);
         self.telling.iter_mut().for_each(Telling::tell);
+    }
+
+    /// Takes the events of a batch out again, from the present epoch on.
+    pub fn retract(&mut self, batch: &Batch) {
+        let Batch { bids, impressions, clicks, conversions, .. } = batch;
+        let arrived = &mut self.arrived;
+        let mut depart = |feed: Feed, ts: EventTime| {
+            arrived.count(QualityKey { minute: ts.minute(), feed, what: Quality::Received }, -1);
+        };
+        for record in bids {
+            depart(Feed::BidRequests, record.1.ts);
+            self.inputs.bids.update(*record, -1);
+        }
+        for record in impressions {
+            depart(Feed::Impressions, record.1.ts);
+            self.inputs.impressions.update(*record, -1);
+        }
+        for record in clicks {
+            depart(Feed::Events, record.1.ts);
+            self.inputs.clicks.update(*record, -1);
+        }
+        for record in conversions {
+            depart(Feed::Events, record.1.ts);
+            self.inputs.conversions.update(*record, -1);
+        }
+    }
+
+    /// Adds what stays published of records that are gone; on one worker only.
+    pub fn add_residue(&mut self, residue: Residue) {
+        if let Some((key, count)) = residue.received() {
+            self.counts.received[key.feed as usize] += count.unsigned_abs();
+        }
+        self.inputs.residues.update(residue, 1);
     }
 
     fn arrive(&mut self, feed: Feed, ts: EventTime) {

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use dataflows::graphs::residue::Residue;
 use dataflows::model::lookups::LookupRow;
 use dataflows::model::time::Millis;
 use dataflows::rules::horizon::Terms;
@@ -174,6 +175,7 @@ pub(super) struct Shared {
     config: Config,
     pub names: Arc<Names>,
     lookups: Vec<LookupRow>,
+    residues: Vec<Residue>,
     rejected: Vec<RejectCount>,
     pub rejects: Mutex<Box<dyn Write + Send>>,
     progress: Progress,
@@ -239,7 +241,8 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
     if let Some(rules) = &options.rules {
         rows.extend(lookups::load_rules(rules, &names)?);
     }
-    // Every process has read the lookups.
+    history.residues.restore(&names)?;
+    // Every process has read the lookups and the residues.
     names.all_know();
     let (skipped, splits) = (history.skipped, history.splits);
     let input = (history.files, splits.iter().map(|split| split.bytes).sum());
@@ -266,6 +269,7 @@ pub fn replay(config: &Config, options: &Options, output: &Output) -> Result<Opt
         config: config.clone(),
         names: Arc::clone(&names),
         lookups: rows,
+        residues: history.residues.residues,
         rejected,
         rejects: Mutex::new(opened.rejects()?),
         progress: Progress::default(),
@@ -354,6 +358,9 @@ fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<(), ReplayError> {
         None => Job::among(worker, &shared.lookups, &neighbours),
         Some(_) => Job::expiring(worker, &shared.lookups, &neighbours),
     };
+    if worker.index() == 0 {
+        shared.residues.iter().for_each(|residue| job.add_residue(*residue));
+    }
     let frozen = match &shared.rounds {
         None => read_at_once(worker, &mut job, shared).map(|()| Frozen::none())?,
         Some(rounds) => read_in_rounds(worker, &mut job, rounds, shared)?,

@@ -4,10 +4,10 @@ use differential_dataflow::AsCollection;
 use differential_dataflow::VecCollection;
 use differential_dataflow::input::{Input, InputSession};
 use differential_dataflow::trace::TraceReader;
-use timely::dataflow::Scope;
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Exchange, Probe};
+use timely::dataflow::{Scope, StreamVec};
 use timely::progress::Antichain;
 
 use crate::model::events::{Bid, Click, Conversion, Impression, Placed};
@@ -26,6 +26,7 @@ use super::dedup::Dedup;
 use super::flood::Flood;
 use super::impressions::{ClickAt, Impressions};
 use super::reach::reach;
+use super::residue::{self, Residue};
 use super::touches::Touches;
 
 /// One input collection: records with their differences.
@@ -45,12 +46,14 @@ pub struct Inputs {
     pub quality: Session<QualityKey>,
     /// The rows of all lookup tables.
     pub lookups: Session<LookupRow>,
+    /// What stays published of records that are gone.
+    pub residues: Session<Residue>,
 }
 
 impl Inputs {
     /// Ends the present epoch on all inputs: what follows belongs to `epoch`.
     pub fn advance_to(&mut self, epoch: Epoch) {
-        let Self { bids, impressions, clicks, conversions, quality, lookups } = self;
+        let Self { bids, impressions, clicks, conversions, quality, lookups, residues } = self;
         bids.advance_to(epoch);
         bids.flush();
         impressions.advance_to(epoch);
@@ -63,6 +66,8 @@ impl Inputs {
         quality.flush();
         lookups.advance_to(epoch);
         lookups.flush();
+        residues.advance_to(epoch);
+        residues.flush();
     }
 }
 
@@ -164,6 +169,8 @@ pub fn build_traced(scope: Scope<'_, Epoch>) -> (Inputs, Outputs, Traces) {
     let (quality_in, sources) = scope.new_collection();
     let (lookups_in, lookups) = scope.new_collection::<LookupRow, isize>();
     let lookups = lookups.inner.broadcast().as_collection();
+    let (residues_in, residues) = scope.new_collection();
+    let residues = residue::sort(residues);
     let impressions: Keyed<Id, Impression> = impressions.arrange_by("impressions by id", whole);
     let nothing = scope.new_collection::<(Id, ()), isize>().1.arrange_by("nothing by id", whole);
     let no_minutes =
@@ -232,15 +239,24 @@ pub fn build_traced(scope: Scope<'_, Epoch>) -> (Inputs, Outputs, Traces) {
     // What is added up by minute and by hour travels once, for both: a campaign's hours are whole on
     // a worker.
     let facts = auctions.first.concatenate([served, touches.second, booking.first]).inner;
-    let facts = facts.exchange(|(place, _, _)| (place.window.hour(), place.campaign).route()).as_collection();
-    let performance_minute =
-        facts.clone().arrange_here("performance by minute", |place| ((place.window, place.campaign), ()));
-    let performance_hour = facts.arrange_here("performance by hour", |place| (place.hourly(), ()));
-    let attribution_hour = attribution.second.arrange_by("attribution by hour", |key| (key, ()));
-    let reach_day = reach(seen.first);
-    let supply_hour = auctions.second.arrange_by("supply by hour", |key| (key, ()));
+    let facts = to_campaigns(facts);
+    let performance_minute = facts
+        .clone()
+        .concat(to_campaigns(residues.performance_minute.inner))
+        .arrange_here("performance by minute", |place| ((place.window, place.campaign), ()));
+    let performance_hour = facts
+        .concat(to_campaigns(residues.performance_hour.inner))
+        .arrange_here("performance by hour", |place| (place.hourly(), ()));
+    let attribution_hour = attribution
+        .second
+        .concat(residues.attribution_hour)
+        .arrange_by("attribution by hour", |key| (key, ()));
+    let reach_day = reach(seen.first, residues.reach_day);
+    let supply_hour =
+        auctions.second.concat(residues.supply_hour).arrange_by("supply by hour", |key| (key, ()));
     let quality_minute = sources
         .concatenate([clicks.third, seen.third, flood.third, auctions.third, conversions.third])
+        .concat(residues.quality_minute)
         .arrange_by("quality by minute", |key| (key, ()));
     let conversion_paths = attribution.first.arrange_by("paths by conversion", whole);
 
@@ -260,6 +276,7 @@ pub fn build_traced(scope: Scope<'_, Epoch>) -> (Inputs, Outputs, Traces) {
         conversions: conversions_in,
         quality: quality_in,
         lookups: lookups_in,
+        residues: residues_in,
     };
     let traces = Traces {
         bids: bids_held,
@@ -286,6 +303,13 @@ pub fn build_traced(scope: Scope<'_, Epoch>) -> (Inputs, Outputs, Traces) {
 /// A record that is a key and its value.
 fn whole<K, V>(record: (K, V)) -> (K, V) {
     record
+}
+
+/// Takes what is added up to the worker of its hour and campaign.
+fn to_campaigns<'scope>(
+    facts: StreamVec<'scope, Epoch, (Placed<Minute>, Epoch, Measures)>,
+) -> VecCollection<'scope, Epoch, Placed<Minute>, Measures> {
+    facts.exchange(|(place, _, _)| (place.window.hour(), place.campaign).route()).as_collection()
 }
 
 /// What counted impressions add to the performance tables.

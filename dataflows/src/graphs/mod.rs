@@ -24,4 +24,5 @@ pub mod dedup;
 pub mod flood;
 pub mod impressions;
 pub mod reach;
+pub mod residue;
 pub mod touches;

@@ -8,7 +8,7 @@
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::ThresholdTotal;
 
-use crate::model::ids::Name;
+use crate::model::ids::{Id, Name};
 use crate::model::measures::Reach;
 use crate::model::time::{Day, Epoch};
 use crate::operators::arrange::{ArrangeBy, Summed};
@@ -18,6 +18,7 @@ use super::impressions::Counted;
 /// The aggregate behind `reach_day`.
 pub fn reach<'scope>(
     counted: VecCollection<'scope, Epoch, Counted, isize>,
+    residues: VecCollection<'scope, Epoch, ((Day, Name), Id), Reach>,
 ) -> Summed<'scope, (Day, Name), Reach> {
     counted
         .arrange_by("users by day and campaign", |seen| {
@@ -30,5 +31,6 @@ pub fn reach<'scope>(
                 impressions: (*new - before) as i64,
             })
         })
+        .concat(residues)
         .arrange_by("reach by day", |(key, _user)| (key, ()))
 }

@@ -136,6 +136,14 @@ impl Placed<Minute> {
     }
 }
 
+impl Placed<Hour> {
+    /// The same place in the first minute of the hour.
+    pub fn first_minute(self) -> Placed<Minute> {
+        let Self { window, country, device, campaign, creative, site } = self;
+        Placed { window: window.first_minute(), country, device, campaign, creative, site }
+    }
+}
+
 impl<W> Placed<W> {
     fn hash(&self) -> u64 {
         let Self { campaign, creative, site, country, device, .. } = self;

@@ -103,3 +103,10 @@ impl Minute {
         Day(self.0 / 1440)
     }
 }
+
+impl Hour {
+    /// The first minute of the hour.
+    pub fn first_minute(self) -> Minute {
+        Minute(self.0.saturating_mul(60))
+    }
+}

@@ -2,4 +2,5 @@
 
 pub mod attribution;
 pub mod dedup;
+pub mod erasure;
 pub mod horizon;

@@ -29,6 +29,15 @@ pub enum LiveError {
         /// Why.
         source: std::io::Error,
     },
+    /// An erasure was cut short.
+    #[error(
+        "an erasure was cut short ({path}), and what it has left half done must not be gone on from; end it with \
+         `advertisex erase` and the same --config, --state and --job, then start again"
+    )]
+    Erasing {
+        /// The mark of it.
+        path: PathBuf,
+    },
     /// ClickHouse has published what this directory's binding log does not know.
     #[error(
         "ClickHouse holds epoch {published} of job {job:?}, but the binding log in {path} ends before; \

@@ -65,6 +65,7 @@ pub(super) fn import(
         }
     }
     import.add(&records, &names)?;
+    import.add_residues(&archive.residues)?;
     // Tables of lookups are read from their beginning: they hold what is in force.
     let is_lookup = |topic: &str| kafka.lookups.iter().any(|lookup| lookup.topic == topic);
     let mut positions = archive.positions.clone();

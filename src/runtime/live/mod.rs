@@ -18,6 +18,7 @@ mod boundaries;
 mod clerk;
 mod coordinator;
 pub mod demo;
+pub mod erasure;
 mod error;
 pub(super) mod expiring;
 mod following;

@@ -8,6 +8,7 @@ use dataflows::model::time::Epoch;
 
 use super::binder::Binder;
 use super::coordinator::{Coordinator, Pace, first_epoch};
+use super::erasure::MARK;
 use super::hub::Hub;
 use super::wire::Opening;
 use super::{LiveError, Options, Process, Shared, handover, showing};
@@ -41,6 +42,10 @@ impl Head {
         let state = |source| LiveError::State { path: options.state.clone(), source };
         std::fs::create_dir_all(&options.state).map_err(state)?;
         let (log, history) = Bindings::open(&options.state, &options.job)?;
+        let mark = options.state.join(MARK);
+        if mark.exists() {
+            return Err(LiveError::Erasing { path: mark });
+        }
         Ok(Self { log, history })
     }
 
@@ -221,7 +226,7 @@ fn find(
 }
 
 /// Whether the last run may still be alive, for all that the lock on the state directory says.
-fn is_foreign(recovery: &Recovery, options: &Options) -> bool {
+pub fn is_foreign(recovery: &Recovery, options: &Options) -> bool {
     recovery.latest > 0 && !recovery.manifest.run.ends_with(&seat(&options.state))
 }
 
@@ -288,12 +293,17 @@ fn build(
     })
 }
 
-fn place(config: &Config, options: &Options) -> Place {
+/// Where checkpoints lie.
+pub fn place(config: &Config, options: &Options) -> Place {
     let place = config.checkpoint.place.clone();
     place.unwrap_or_else(|| Place::Directory(options.state.join("checkpoint")))
 }
 
-fn store(config: &Config, options: &Options) -> Result<Arc<Store>, LiveError> {
+/// Opens the place of checkpoints.
+///
+/// # Errors
+/// See [`LiveError`].
+pub fn store(config: &Config, options: &Options) -> Result<Arc<Store>, LiveError> {
     let store = Store::open(&place(config, options), &config.s3).map_err(CheckpointError::from)?;
     Ok(Arc::new(store))
 }
@@ -314,7 +324,7 @@ fn plan(config: &Config, options: &Options) -> Plan {
 }
 
 /// Tells this start from all others, and whether the next is in its seat.
-fn run_name(options: &Options) -> String {
+pub fn run_name(options: &Options) -> String {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{:x}-{}-{}", started.as_millis(), std::process::id(), seat(&options.state))
 }

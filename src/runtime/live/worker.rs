@@ -285,7 +285,13 @@ impl<'a> LiveWorker<'a> {
                 self.dimensions.extend(known.map(|known| (recovery.manifest.epoch, known)));
             }
         }
-        self.expiring.resume(recovery.manifest.horizon);
+        let horizon = recovery.manifest.horizon;
+        recovery.residues.restore(names).map_err(CheckpointError::from)?;
+        // Every worker knows their names, and one of all brings them in.
+        if worker.index() == 0 {
+            recovery.residues.open(horizon.freeze).for_each(|residue| self.job.add_residue(residue));
+        }
+        self.expiring.resume(horizon);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::client::ClickHouse;
 use super::error::ClickHouseError;
 
 /// Where a rejected record stands: `origin/place/position/record`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub struct RejectId {
     /// The topic or file.
     pub origin: String,
@@ -19,6 +19,13 @@ pub struct RejectId {
     pub position: u64,
     /// The record's number inside the message or block.
     pub record: u64,
+}
+
+impl std::fmt::Display for RejectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { origin, place, position, record } = self;
+        write!(f, "{origin}/{place}/{position}/{record}")
+    }
 }
 
 impl std::str::FromStr for RejectId {
@@ -60,6 +67,9 @@ impl KeptReject {
     }
 }
 
+/// Rejects that one request deletes: their ids stand in its address.
+const DELETED_AT_ONCE: usize = 200;
+
 /// The columns of a [`KeptReject`].
 const COLUMNS: &str = "concat(origin, '/', toString(place), '/', toString(position), '/', toString(record)) AS id, \
      toString(feed) AS feed, toString(reason) AS reason, ifNull(toString(time), '') AS time, hint, \
@@ -79,6 +89,34 @@ impl ClickHouse {
         );
         let query = self.database().query(&sql).param("feed", feed).param("reason", reason);
         self.call("read the rejects", query.param("limit", limit).fetch_all())
+    }
+
+    /// All rejects in whose payload a text stands, or may stand in another spelling.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub fn rejects_that_may_name(&self, text: &str) -> Result<Vec<KeptReject>, ClickHouseError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM rejects_live \
+             WHERE position(rejects_live.payload, {{text:String}}) > 0 \
+             OR (rejects_live.feed = 'impressions' AND position(rejects_live.payload, '\\\\') > 0)"
+        );
+        self.call("look through the rejects", self.database().query(&sql).param("text", text).fetch_all())
+    }
+
+    /// Deletes rejects; none of their bytes is left when this returns.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub fn delete_rejects(&self, ids: &[RejectId]) -> Result<(), ClickHouseError> {
+        let sql = "ALTER TABLE rejects DELETE \
+             WHERE concat(origin, '/', toString(place), '/', toString(position), '/', toString(record)) \
+             IN {ids:Array(String)} SETTINGS mutations_sync = 2";
+        for ids in ids.chunks(DELETED_AT_ONCE) {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            self.call("delete rejects", self.database().query(sql).param("ids", ids).execute())?;
+        }
+        Ok(())
     }
 
     /// One reject.
