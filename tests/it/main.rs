@@ -5,6 +5,7 @@ mod archive;
 mod cli;
 mod cluster;
 mod damage;
+mod erasure;
 mod golden;
 mod horizon;
 mod hosts_apart;

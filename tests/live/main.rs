@@ -9,6 +9,7 @@ mod cluster;
 mod crash;
 mod dashboard;
 mod demo;
+mod erasure;
 mod generation;
 mod golden;
 mod horizon;

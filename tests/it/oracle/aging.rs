@@ -145,6 +145,7 @@ fn is_expired(record: &Record, horizon: &Horizon) -> bool {
         Record::Conversion(_, conversion) => conversion.is_expired(horizon),
         Record::Quality(key) => key.minute.is_frozen(horizon.freeze),
         Record::Lookup(_) => false,
+        Record::Residue(residue) => residue.is_frozen(horizon.freeze),
     }
 }
 

@@ -16,6 +16,7 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use dataflows::graphs::residue::Residue;
 use dataflows::model::events::{Bid, Click, Conversion, Impression};
 use dataflows::model::ids::Id;
 use dataflows::model::lookups::LookupRow;
@@ -48,6 +49,7 @@ pub enum Record {
     Conversion(Id, Conversion),
     Quality(QualityKey),
     Lookup(LookupRow),
+    Residue(Residue),
 }
 
 impl Record {
@@ -60,6 +62,7 @@ impl Record {
             Record::Conversion(_, conversion) => Some(conversion.ts),
             Record::Quality(key) => EventTime::from_millis(key.minute.start_millis()),
             Record::Lookup(_) => None,
+            Record::Residue(residue) => EventTime::from_millis(residue.start_millis()),
         }
     }
 }
@@ -85,6 +88,13 @@ impl State {
         self.0.iter().map(|(&record, &copies)| (record, copies)).filter(|&(_, copies)| copies > 0)
     }
 
+    fn residues(&self) -> impl Iterator<Item = Residue> + '_ {
+        self.present().flat_map(|(record, copies)| match record {
+            Record::Residue(residue) => vec![residue; copies.unsigned_abs()],
+            _ => Vec::new(),
+        })
+    }
+
     fn source_counts(&self) -> impl Iterator<Item = (QualityKey, isize)> + '_ {
         self.0.iter().filter_map(|(record, &count)| match record {
             Record::Quality(key) => Some((*key, count)),
@@ -105,5 +115,6 @@ pub fn recompute(state: &State, coverage: &mut Coverage) -> Tables {
     let traffic = Traffic::of(&accepted, &lookups, &mut tables, coverage);
     traffic.publish(&accepted, &mut tables, coverage);
     attribute(&accepted, &traffic, &lookups, &mut tables, coverage);
+    state.residues().for_each(|residue| tables.add_residue(residue));
     tables.without_zeros()
 }

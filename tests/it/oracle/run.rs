@@ -98,6 +98,7 @@ pub fn give(inputs: &mut Inputs, (record, diff): Change) {
         Record::Conversion(id, conversion) => inputs.conversions.update((id, conversion), diff),
         Record::Quality(key) => inputs.quality.update(key, diff),
         Record::Lookup(row) => inputs.lookups.update(row, diff),
+        Record::Residue(residue) => inputs.residues.update(residue, diff),
     }
 }
 

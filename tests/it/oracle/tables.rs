@@ -1,16 +1,18 @@
 //! The seven tables, as plain maps, and how they are compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
 
 use dataflows::graphs::attribution::PathStep;
 use dataflows::graphs::auctions::SupplyKey;
+use dataflows::graphs::residue::Residue;
 use dataflows::model::events::{Dims, Placed};
 use dataflows::model::ids::{Id, Name};
 use dataflows::model::lookups::Model;
 use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::reject::{Feed, Quality, QualityKey};
 use dataflows::model::time::{Day, EventTime, Hour, Minute};
+use differential_dataflow::difference::{Abelian, Semigroup};
 
 /// The contents of every table at one epoch.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -53,6 +55,72 @@ impl Tables {
     /// Adds to `quality_minute`.
     pub fn count(&mut self, minute: Minute, feed: Feed, what: Quality, by: isize) {
         *self.quality_minute.entry(QualityKey { minute, feed, what }).or_default() += by;
+    }
+
+    /// Adds what stays published of records that are gone.
+    pub fn add_residue(&mut self, residue: Residue) {
+        fn add<K: Ord, V: Semigroup + Default>(table: &mut BTreeMap<K, V>, key: K, more: &V) {
+            table.entry(key).or_default().plus_equals(more);
+        }
+        match residue {
+            Residue::PerformanceMinute(key, sums) => add(&mut self.performance_minute, key, &sums),
+            Residue::PerformanceHour(key, sums) => add(&mut self.performance_hour, key, &sums),
+            Residue::AttributionHour(key, sums) => add(&mut self.attribution_hour, key, &sums),
+            Residue::ReachDay(key, sums) => add(&mut self.reach_day, key, &sums),
+            Residue::SupplyHour(key, sums) => add(&mut self.supply_hour, key, &sums),
+            Residue::QualityMinute(key, count) => add(&mut self.quality_minute, key, &(count as isize)),
+        }
+    }
+
+    /// What these tables have more than others.
+    pub fn lost_in(&self, after: &Tables) -> Vec<Residue> {
+        fn lost<K: Ord + Copy, V: Abelian + Default + Copy>(
+            before: &BTreeMap<K, V>,
+            after: &BTreeMap<K, V>,
+        ) -> Vec<(K, V)> {
+            let keys: BTreeSet<K> = before.keys().chain(after.keys()).copied().collect();
+            let value = |table: &BTreeMap<K, V>, key| table.get(&key).copied().unwrap_or_default();
+            let lost = |key| {
+                let mut lost = value(after, key);
+                lost.negate();
+                lost.plus_equals(&value(before, key));
+                (key, lost)
+            };
+            keys.into_iter().map(lost).filter(|(_, lost)| !lost.is_zero()).collect()
+        }
+        let mut all = Vec::new();
+        let Tables { performance_minute, performance_hour, attribution_hour, .. } = self;
+        all.extend(
+            lost(performance_minute, &after.performance_minute)
+                .into_iter()
+                .map(|(key, sums)| Residue::PerformanceMinute(key, sums)),
+        );
+        all.extend(
+            lost(performance_hour, &after.performance_hour)
+                .into_iter()
+                .map(|(key, sums)| Residue::PerformanceHour(key, sums)),
+        );
+        all.extend(
+            lost(attribution_hour, &after.attribution_hour)
+                .into_iter()
+                .map(|(key, sums)| Residue::AttributionHour(key, sums)),
+        );
+        all.extend(
+            lost(&self.reach_day, &after.reach_day)
+                .into_iter()
+                .map(|(key, sums)| Residue::ReachDay(key, sums)),
+        );
+        all.extend(
+            lost(&self.supply_hour, &after.supply_hour)
+                .into_iter()
+                .map(|(key, sums)| Residue::SupplyHour(key, sums)),
+        );
+        all.extend(
+            lost(&self.quality_minute, &after.quality_minute)
+                .into_iter()
+                .map(|(key, count)| Residue::QualityMinute(key, count as i64)),
+        );
+        all
     }
 
     /// The tables as published: a key whose measures are all zero is absent.

@@ -37,7 +37,7 @@ impl Accepted {
                 Record::Impression(id, impression) => impressions.push((id, impression, copies)),
                 Record::Click(id, click) => clicks.push((id, click, copies)),
                 Record::Conversion(id, conversion) => conversions.push((id, conversion, copies)),
-                Record::Quality(_) | Record::Lookup(_) => (),
+                Record::Quality(_) | Record::Lookup(_) | Record::Residue(_) => (),
             }
         }
         let mut accepting = Accepting { tables, coverage };

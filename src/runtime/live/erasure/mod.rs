@@ -89,7 +89,7 @@ pub enum EraseError {
         checkpoint: Epoch,
         /// The frontier in ClickHouse.
         published: Epoch,
-        /// The archive's epoch, or the checkpoint's where there is none.
+        /// The archive's epoch, or that of ClickHouse where there is none.
         archived: Epoch,
     },
     /// An erasure was cut short.
@@ -158,7 +158,7 @@ pub fn erase(
     let settled = Settled {
         checkpoint: found.manifest.epoch,
         published,
-        archived: archive.as_ref().map_or(found.manifest.epoch, |archive| archive.found.manifest.epoch),
+        archived: archive.as_ref().map_or(published, |archive| archive.found.manifest.epoch),
         bound: history.last().map_or(0, |binding| binding.epoch).max(log.last_epoch().unwrap_or(0)),
     };
     settled.check(mark.as_ref().map(|mark| mark.epoch))?;
@@ -293,12 +293,13 @@ impl Settled {
         self.checkpoint.max(self.published).max(self.archived).max(self.bound)
     }
 
-    /// All must be equally far, but for what an erasure that was cut short had done by then.
+    /// All that was bound must be in the checkpoint, published and archived; but the archive may lack
+    /// what an erasure that was cut short has published in epoch `erased`.
     fn check(&self, erased: Option<Epoch>) -> Result<(), EraseError> {
         let &Self { checkpoint, published, archived, bound } = self;
-        let begun = |at: Epoch| erased.is_some_and(|epoch| epoch == at);
-        let far = |at: Epoch| at == checkpoint || begun(at) || begun(checkpoint);
-        if far(published) && far(archived) && bound <= checkpoint {
+        // Epochs into which nothing was read are published, but in no checkpoint.
+        let in_step = archived == published || erased == Some(published);
+        if in_step && published >= checkpoint && bound <= checkpoint {
             return Ok(());
         }
         Err(EraseError::Unsettled { checkpoint, published, archived })
