@@ -20,9 +20,12 @@ const EDGE_ROOMS: [&str; 10] = [
     "serve",
 ];
 
-/// What `sinks` and `serve` may know of the graphs: the keys of the tables.
-const TABLE_KEYS: [&str; 2] =
-    ["dataflows::graphs::attribution::PathStep", "dataflows::graphs::auctions::SupplyKey"];
+/// What the edge may know of the graphs: the keys of the tables, and what is added to them.
+const TABLE_KEYS: [&str; 3] = [
+    "dataflows::graphs::attribution::PathStep",
+    "dataflows::graphs::auctions::SupplyKey",
+    "dataflows::graphs::residue::Residue",
+];
 
 const LINES_MAX: usize = 420;
 

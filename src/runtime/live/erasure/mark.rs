@@ -18,15 +18,22 @@ pub const MARK: &str = "erasure.json";
 pub(super) struct Mark {
     /// Who is meant. It goes with the mark.
     pub asked: Asked,
-    /// The epoch in which what moves is published.
+    /// The epoch in which what moves is published; before that is known, the last one before it.
     pub epoch: Epoch,
     /// What was found at first: done again, less may be left to be found.
     pub receipt: Option<Receipt>,
 }
 
 impl Mark {
-    pub fn new(asked: &Asked) -> Self {
-        Self { asked: asked.clone(), epoch: 0, receipt: None }
+    /// Of one that begins when all up to `published` is published.
+    pub fn new(asked: &Asked, published: Epoch) -> Self {
+        Self { asked: asked.clone(), epoch: published, receipt: None }
+    }
+
+    /// Notes what was found or done by now.
+    pub fn note(&mut self, epoch: Epoch, receipt: &Receipt, state: &Path) -> Result<(), EraseError> {
+        (self.epoch, self.receipt) = (epoch, Some(receipt.clone()));
+        self.write(state)
     }
 
     /// The mark in a state directory, if there is one.

@@ -17,9 +17,10 @@ mod mark;
 mod receipt;
 mod rejects;
 
+use std::cell::Cell;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use dataflows::graphs::residue::Residue;
@@ -27,13 +28,14 @@ use dataflows::model::ids::Id;
 use dataflows::model::time::Epoch;
 use dataflows::rules::erasure::{Concerns, Subject};
 
-use self::forget::{Forgotten, forget};
+use self::forget::forget;
 pub use self::mark::MARK;
 use self::mark::Mark;
-pub use self::receipt::{Cell, Policy, Receipt};
+pub use self::receipt::{Policy, Receipt};
+use super::coordinator::first_epoch;
 use super::opening::{is_foreign, place, run_name, store};
 use super::{LiveError, Options as RunOptions};
-use crate::archive::{Archive, ArchiveError, Keeper, Shard};
+use crate::archive::{Archive, ArchiveError, Entry, Keeper, Shard};
 use crate::bindings::Bindings;
 use crate::checkpoint::{CheckpointError, HeldResidues, LEASE, MARGIN, Recovery, Rewriter};
 use crate::config::Config;
@@ -41,6 +43,7 @@ use crate::formats::Batch;
 use crate::names::{Names, SharedNames};
 use crate::runtime::archives;
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError, Upserts, Writer};
+use crate::store::Store;
 
 /// What is to be erased.
 #[derive(Clone, Debug)]
@@ -140,123 +143,139 @@ pub fn erase(
     options: &Options,
     tell: &Tell<'_>,
 ) -> Result<(Receipt, Option<PathBuf>), EraseError> {
-    let (job, state) = (&options.run.job, &options.run.state);
-    // 1. Nobody else is at work, and nothing is on its way.
-    let (log, history) = Bindings::open(state, job).map_err(LiveError::from)?;
-    let mut mark = Mark::find(state)?;
-    let asked = asked(options, mark.as_ref(), state)?;
-    let (store, run) = (store(config, &options.run)?, run_name(&options.run));
-    let found = Recovery::find(&store, job, &run)?;
-    if found.latest == 0 {
-        let place = place(config, &options.run).to_string();
-        return Err(EraseError::NoState { place, job: job.clone() });
+    let ground = Ground::survey(config, options)?;
+    match options.dry_run {
+        true => Ok((ground.look(options, tell)?, None)),
+        false => ground.clear(config, options, tell).map(|(receipt, path)| (receipt, Some(path))),
     }
-    let clickhouse = ClickHouse::connect(config.clickhouse.clone())?;
-    clickhouse.create_schema()?;
-    let mut archive = find_archive(config, options, &run, found.manifest.epoch)?;
-    let published = clickhouse.frontier(job, 0)?.unwrap_or_default();
-    let settled = Settled {
-        checkpoint: found.manifest.epoch,
-        published,
-        archived: archive.as_ref().map_or(published, |archive| archive.found.manifest.epoch),
-        bound: history.last().map_or(0, |binding| binding.epoch).max(log.last_epoch().unwrap_or(0)),
-    };
-    settled.check(mark.as_ref().map(|mark| mark.epoch))?;
-    let epoch = super::coordinator::first_epoch(settled.last());
-    if !options.dry_run {
-        let known = mark.take().unwrap_or_else(|| Mark::new(&asked));
-        mark = Some(Mark { epoch: settled.last(), ..known });
-        mark.iter().try_for_each(|mark| mark.write(state))?;
+}
+
+/// All that there is, while nobody else is at work and nothing is on its way.
+struct Ground {
+    /// Locks the state directory.
+    _log: Bindings,
+    mark: Option<Mark>,
+    asked: Asked,
+    run: String,
+    store: Arc<Store>,
+    found: Recovery,
+    clickhouse: ClickHouse,
+    archive: Option<FoundArchive>,
+    published: Epoch,
+    /// Behind all that was published, archived or kept.
+    epoch: Epoch,
+}
+
+impl Ground {
+    fn survey(config: &Config, options: &Options) -> Result<Self, EraseError> {
+        let (job, state) = (&options.run.job, &options.run.state);
+        let (log, _) = Bindings::open(state, job).map_err(LiveError::from)?;
+        let mark = Mark::find(state)?;
+        let asked = asked(options, mark.as_ref())?;
+        let (store, run) = (store(config, &options.run)?, run_name(&options.run));
+        let found = Recovery::find(&store, job, &run)?;
+        if found.latest == 0 {
+            let place = place(config, &options.run).to_string();
+            return Err(EraseError::NoState { place, job: job.clone() });
+        }
+        let clickhouse = ClickHouse::connect(config.clickhouse.clone())?;
+        clickhouse.create_schema()?;
+        let checkpoint = found.manifest.epoch;
+        let archive = find_archive(config, options, &run, checkpoint)?;
+        let published = clickhouse.frontier(job, 0)?.unwrap_or_default();
+        let archived = archive.as_ref().map_or(published, |archive| archive.found.manifest.epoch);
+        let bound = log.last_epoch().unwrap_or_default();
+        // Epochs into which nothing was read are published, but in no checkpoint. An archive may lack what
+        // an erasure that was cut short has published.
+        let in_step = archived == published || mark.as_ref().is_some_and(|mark| mark.epoch == published);
+        if !in_step || published < checkpoint || bound > checkpoint {
+            return Err(EraseError::Unsettled { checkpoint, published, archived });
+        }
+        let epoch = first_epoch(published.max(archived));
+        Ok(Self { _log: log, mark, asked, run, store, found, clickhouse, archive, published, epoch })
     }
-    // 2. Who still lives of the last run writes nothing more.
-    let mut rewriter = match options.dry_run {
-        true => None,
-        false => Some(claim(config, options, &store, &found, &run)?),
-    };
-    if clickhouse.frontier(job, 0)?.unwrap_or_default() != published {
-        let Settled { checkpoint, archived, .. } = settled;
-        return Err(EraseError::Unsettled { checkpoint, published, archived });
-    }
-    let recovery = match &rewriter {
-        Some(rewriter) => Recovery::share(&store, rewriter.manifest(), 0, 1)?,
-        None => Recovery::find(&store, job, &run)?,
-    };
-    let keeper = archive.take().map(|archive| archive.open(options.dry_run, &run)).transpose()?;
-    let (mut keeper, _lock) = keeper.map_or((None, None), |(keeper, lock)| (Some(keeper), lock));
-    // 3. What is theirs, and what moves without it.
-    let names: SharedNames = Arc::new(Names::default());
-    let mut subject = Subject::new(asked.users.iter().map(|user| Id::new(user)));
-    if let Some(keeper) = &keeper {
-        let (all, count) = (keeper.current.files.len(), std::cell::Cell::new(0));
-        keeper.look_up(&mut subject, &|_| step(tell, "looking through the archive", &count, all))?;
-    }
-    learn(&found, &store, &mut subject, tell)?;
-    let freeze = recovery.manifest.horizon.freeze;
-    let forgotten = forget(
-        (recovery, Arc::clone(&store)),
-        &names,
-        &subject,
-        (epoch, options.run.cluster.workers()),
-        tell,
-    )?;
-    let Forgotten { removed, before, after } = forgotten;
-    let residues: Vec<Residue> = match asked.policy {
-        Policy::Restate => Vec::new(),
-        Policy::Freeze => receipt::residues(&before, &after),
-    };
-    let mut receipt = Receipt::new(job, &asked, epoch, removed, (&before, &after), &names);
-    if options.dry_run {
-        receipt.archive = keeper.as_ref().map(|keeper| keeper.count(&subject, &|_| {})).transpose()?;
+
+    /// What would be done.
+    fn look(self, options: &Options, tell: &Tell<'_>) -> Result<Receipt, EraseError> {
+        let recovery = Recovery::find(&self.store, &options.run.job, &self.run)?;
+        let Self { asked, run, store, found, clickhouse, archive, epoch, .. } = self;
+        let keeper = archive
+            .map(|FoundArchive { store, cold, found, lock }| (Keeper::look(store, cold, found, &run), lock));
+        let keeper = keeper.as_ref().map(|(keeper, _)| keeper);
+        let (names, subject) = (SharedNames::default(), subject(&asked, keeper, (&found, &store), tell)?);
+        let workers = options.run.cluster.workers();
+        let forgotten = forget((recovery, store), &names, &subject, (epoch, workers), tell)?;
+        let mut receipt = Receipt::new(&options.run.job, &asked, epoch, &forgotten, &names);
+        receipt.archive = keeper.map(|keeper| keeper.count(&subject, &|_| {})).transpose()?;
         receipt.rejects = rejects::find(&clickhouse, &asked.users)?.len() as u64;
-        return Ok((receipt, None));
+        Ok(receipt)
     }
-    let Some(mut mark) = mark else { return Ok((receipt, None)) };
-    receipt.take_over(mark.receipt.take());
-    (mark.epoch, mark.receipt) = (epoch, Some(receipt.clone()));
-    mark.write(state)?;
-    // 4. Published, then written anew.
-    tell("publishing what moves", 0, 0);
-    publish(&clickhouse, options, &after, asked.policy, &names)?;
-    let held = |old: &[Residue]| HeldResidues::new(old.iter().chain(&residues).copied().collect(), &names);
-    found.residues.restore(&names).map_err(CheckpointError::from)?;
-    let open: Vec<Residue> = found.residues.open(freeze).collect();
-    if let Some(rewriter) = &mut rewriter {
-        tell("writing the checkpoint anew", 0, 0);
-        rewriter.write_without(epoch, &held(&open), &|batch| retain(batch, &subject))?;
-    }
-    if let Some(keeper) = &mut keeper {
-        let old = keeper.residues()?;
-        old.restore(&names).map_err(CheckpointError::from)?;
-        let (all, count) = (keeper.current.files.len(), std::cell::Cell::new(0));
-        let shape = archives::plan(&config.archive, 1).merging.shape;
-        let step = |_: &_| step(tell, "writing the archive anew", &count, all);
-        let removed = keeper.erase(&subject, epoch, &held(&old.residues), shape, &step)?;
-        receipt.archive = Some(receipt.archive.filter(|_| removed.total() == 0).unwrap_or(removed));
-        mark.receipt = Some(receipt.clone());
+
+    fn clear(
+        self,
+        config: &Config,
+        options: &Options,
+        tell: &Tell<'_>,
+    ) -> Result<(Receipt, PathBuf), EraseError> {
+        let Self { _log, mark, asked, run, store, found, clickhouse, archive, published, epoch } = self;
+        let (job, state) = (&options.run.job, &options.run.state);
+        // 1. No run starts, and one that still lives elsewhere ends.
+        let mut mark = mark.unwrap_or_else(|| Mark::new(&asked, published));
         mark.write(state)?;
+        let mut rewriter = claim(config, options, &store, &found, &run)?;
+        let now = clickhouse.frontier(job, 0)?.unwrap_or_default();
+        if now != published {
+            let (checkpoint, archived) = (found.manifest.epoch, published);
+            return Err(EraseError::Unsettled { checkpoint, published: now, archived });
+        }
+        let keeper = archive.map(|FoundArchive { store, cold, found, lock }| {
+            Keeper::claim(store, cold, found, &run).map(|keeper| (keeper, lock))
+        });
+        let mut keeper = keeper.transpose()?;
+        // 2. What is theirs, and what moves without it.
+        let names = SharedNames::default();
+        let subject = subject(&asked, keeper.as_ref().map(|(keeper, _)| keeper), (&found, &store), tell)?;
+        let recovery = Recovery::share(&store, rewriter.manifest(), 0, 1)?;
+        let workers = options.run.cluster.workers();
+        let forgotten = forget((recovery, store), &names, &subject, (epoch, workers), tell)?;
+        let mut receipt = Receipt::new(job, &asked, epoch, &forgotten, &names);
+        receipt.take_over(mark.receipt.take());
+        mark.note(epoch, &receipt, state)?;
+        // 3. Published, then written anew.
+        tell("publishing what moves", 0, 0);
+        publish(&clickhouse, options, &forgotten.after, asked.policy, &names)?;
+        let left = match asked.policy {
+            Policy::Restate => Vec::new(),
+            Policy::Freeze => receipt::residues(&forgotten.before, &forgotten.after),
+        };
+        tell("writing the checkpoint anew", 0, 0);
+        let freeze = found.manifest.horizon.freeze;
+        let open: Vec<Residue> = found.residues.open(freeze).chain(left).collect();
+        let residues = HeldResidues::new(open.clone(), &names);
+        rewriter.write_without(epoch, &residues, &|batch| retain(batch, &subject))?;
+        if let Some((keeper, _)) = &mut keeper {
+            let before = keeper.residues()?;
+            before.restore(&names).map_err(CheckpointError::from)?;
+            // Those of frozen windows are in no checkpoint any more.
+            let frozen = before.residues.into_iter().filter(|residue| residue.is_frozen(freeze));
+            let residues = HeldResidues::new(frozen.chain(open).collect(), &names);
+            let shape = archives::plan(&config.archive, workers).merging.shape;
+            let step = counting(tell, "writing the archive anew", keeper);
+            let removed = keeper.erase(&subject, epoch, &residues, shape, &step)?;
+            receipt.archive = receipt.archive.filter(|_| removed.total() == 0).or(Some(removed));
+            mark.note(epoch, &receipt, state)?;
+        }
+        // 4. What was rejected.
+        tell("looking through the rejects", 0, 0);
+        let theirs = rejects::find(&clickhouse, &asked.users)?;
+        clickhouse.delete_rejects(&theirs)?;
+        receipt.rejects += theirs.len() as u64;
+        let path = options.receipt.clone().unwrap_or_else(|| format!("erasure-{epoch}.json").into());
+        receipt.write(&path)?;
+        mark.remove(state)?;
+        receipt.log();
+        Ok((receipt, path))
     }
-    // 5. What was rejected.
-    tell("looking through the rejects", 0, 0);
-    let theirs = rejects::find(&clickhouse, &asked.users)?;
-    clickhouse.delete_rejects(&theirs)?;
-    receipt.rejects = receipt.rejects.max(theirs.len() as u64);
-    let path = options.receipt.clone().unwrap_or_else(|| format!("erasure-{epoch}.json").into());
-    receipt.write(&path)?;
-    mark.remove(state)?;
-    tracing::info!(
-        job,
-        policy = asked.policy.as_str(),
-        request = asked.request,
-        users = asked.users.len(),
-        epoch,
-        state = receipt.state.total(),
-        archive = receipt.archive.map(|removed| removed.total()),
-        rejects = receipt.rejects,
-        cells = receipt.cells.len(),
-        paths = receipt.paths,
-        "erased"
-    );
-    Ok((receipt, Some(path)))
 }
 
 /// Who is meant, and how.
@@ -268,7 +287,7 @@ struct Asked {
 }
 
 /// What is asked for now, or was when it was cut short.
-fn asked(options: &Options, mark: Option<&Mark>, state: &std::path::Path) -> Result<Asked, EraseError> {
+fn asked(options: &Options, mark: Option<&Mark>) -> Result<Asked, EraseError> {
     let Options { users, policy, request, .. } = options.clone();
     match mark {
         None if users.is_empty() => Err(EraseError::NobodyNamed),
@@ -276,53 +295,16 @@ fn asked(options: &Options, mark: Option<&Mark>, state: &std::path::Path) -> Res
         Some(mark) if users.is_empty() || mark.asked == Asked { users, policy, request } => {
             Ok(mark.asked.clone())
         }
-        Some(_) => Err(EraseError::Unfinished { path: state.join(MARK) }),
-    }
-}
-
-/// How far everything is.
-struct Settled {
-    checkpoint: Epoch,
-    published: Epoch,
-    archived: Epoch,
-    bound: Epoch,
-}
-
-impl Settled {
-    fn last(&self) -> Epoch {
-        self.checkpoint.max(self.published).max(self.archived).max(self.bound)
-    }
-
-    /// All that was bound must be in the checkpoint, published and archived; but the archive may lack
-    /// what an erasure that was cut short has published in epoch `erased`.
-    fn check(&self, erased: Option<Epoch>) -> Result<(), EraseError> {
-        let &Self { checkpoint, published, archived, bound } = self;
-        // Epochs into which nothing was read are published, but in no checkpoint.
-        let in_step = archived == published || erased == Some(published);
-        if in_step && published >= checkpoint && bound <= checkpoint {
-            return Ok(());
-        }
-        Err(EraseError::Unsettled { checkpoint, published, archived })
+        Some(_) => Err(EraseError::Unfinished { path: options.run.state.join(MARK) }),
     }
 }
 
 /// The archive, not yet taken over.
 struct FoundArchive {
-    store: Arc<crate::store::Store>,
-    cold: Option<Arc<crate::store::Store>>,
-    lock: Option<std::fs::File>,
+    store: Arc<Store>,
+    cold: Option<Arc<Store>>,
+    lock: Option<File>,
     found: Archive,
-}
-
-impl FoundArchive {
-    fn open(self, only_look: bool, run: &str) -> Result<(Keeper, Option<std::fs::File>), ArchiveError> {
-        let Self { store, cold, lock, found } = self;
-        let keeper = match only_look {
-            true => Keeper::look(store, cold, found, run),
-            false => Keeper::claim(store, cold, found, run)?,
-        };
-        Ok((keeper, lock))
-    }
 }
 
 fn find_archive(
@@ -341,7 +323,7 @@ fn find_archive(
 fn claim(
     config: &Config,
     options: &Options,
-    store: &Arc<crate::store::Store>,
+    store: &Arc<Store>,
     found: &Recovery,
     run: &str,
 ) -> Result<Rewriter, EraseError> {
@@ -353,19 +335,20 @@ fn claim(
     Ok(rewriter)
 }
 
-/// What the checkpoint's impressions tell of clicks and bids.
-fn learn(
-    found: &Recovery,
-    store: &crate::store::Store,
-    subject: &mut Subject,
+/// What is theirs, as far as the archive and the checkpoint's impressions tell.
+fn subject(
+    asked: &Asked,
+    keeper: Option<&Keeper>,
+    (found, store): (&Recovery, &Store),
     tell: &Tell<'_>,
-) -> Result<(), EraseError> {
-    let (mut batch, names, mut done) = (Batch::default(), Names::default(), 0);
-    let segments = found.manifest.segments.len() + found.manifest.kept.len();
-    let mut more = true;
+) -> Result<Subject, EraseError> {
+    let mut subject = Subject::new(asked.users.iter().map(|user| Id::new(user)));
+    if let Some(keeper) = keeper {
+        keeper.look_up(&mut subject, &counting(tell, "looking through the archive", keeper))?;
+    }
+    let (mut batch, names, mut more) = (Batch::default(), Names::default(), true);
+    tell("looking through the checkpoint", 0, 0);
     while more {
-        tell("looking through the checkpoint", done, segments);
-        done += 1;
         more = found.next::<CheckpointError>(store, &names, &mut batch, |batch, _| {
             for (id, impression) in &batch.impressions {
                 subject.learn(*id, impression.auction, impression.user);
@@ -373,7 +356,16 @@ fn learn(
             Ok(())
         })?;
     }
-    Ok(())
+    Ok(subject)
+}
+
+/// Tells of each file of an archive.
+fn counting<'a>(tell: &'a Tell<'_>, what: &'static str, keeper: &Keeper) -> impl Fn(&Entry) + use<'a> {
+    let (all, count) = (keeper.current.files.len(), Cell::new(0));
+    move |_| {
+        count.set(count.get() + 1);
+        tell(what, count.get(), all);
+    }
 }
 
 /// Takes the events of the subject out of a batch.
@@ -399,16 +391,16 @@ fn publish(
         Policy::Restate => after,
         Policy::Freeze => &paths,
     };
-    let stop: &AtomicBool = &options.run.stop;
     let tell = |failed: u32, _: Instant, error: &ClickHouseError| {
         if failed == 1 {
             tracing::warn!(%error, "ClickHouse can't be written to; trying again until it can");
         }
     };
-    Ok(clickhouse.publish(upserts, &Writer::new(options.run.job.clone(), 0), names, stop, &tell)?)
-}
-
-fn step(tell: &Tell<'_>, what: &'static str, count: &std::cell::Cell<usize>, all: usize) {
-    count.set(count.get() + 1);
-    tell(what, count.get(), all);
+    Ok(clickhouse.publish(
+        upserts,
+        &Writer::new(options.run.job.clone(), 0),
+        names,
+        &options.run.stop,
+        &tell,
+    )?)
 }

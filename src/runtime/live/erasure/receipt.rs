@@ -10,6 +10,7 @@ use differential_dataflow::difference::{Abelian, Semigroup};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::forget::Forgotten;
 use super::{Asked, EraseError};
 use crate::archive::Removed;
 use crate::names::SharedNames;
@@ -85,8 +86,7 @@ impl Receipt {
         job: &str,
         asked: &Asked,
         epoch: Epoch,
-        state: Removed,
-        (before, after): (&Upserts, &Upserts),
+        Forgotten { removed, before, after }: &Forgotten,
         names: &SharedNames,
     ) -> Self {
         Self {
@@ -96,12 +96,29 @@ impl Receipt {
             erased_at: jiff::Timestamp::now().to_string(),
             epoch,
             users: asked.users.len(),
-            state,
+            state: *removed,
             archive: None,
             rejects: 0,
             paths: after.conversion_paths.len() as u64,
             cells: cells(before, after, &Texts::new(names)),
         }
+    }
+
+    /// Says in the log what was done.
+    pub(super) fn log(&self) {
+        tracing::info!(
+            job = self.job,
+            request = self.request,
+            policy = self.policy.as_str(),
+            epoch = self.epoch,
+            users = self.users,
+            state = self.state.total(),
+            archive = self.archive.map(|removed| removed.total()),
+            rejects = self.rejects,
+            paths = self.paths,
+            cells = self.cells.len(),
+            "erased"
+        );
     }
 
     /// Writes it where it is to be kept.
