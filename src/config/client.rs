@@ -103,12 +103,12 @@ pub fn expand(key: &str, text: &str) -> Result<String, Wrong> {
 }
 
 fn is_secret(name: &str) -> bool {
-    ["password", "secret", "token", "key", "sasl.oauthbearer.config"].iter().any(|word| name.contains(word))
+    ["password", "secret", "token", "key", "sasl.oauthbearer.config", "otlp_headers"].iter().any(|word| name.contains(word))
 }
 
 /// Hides the secrets that a file holds in clear; a `${NAME}` stays as it is.
 pub fn mask(all: &mut toml::Table) {
-    for section in ["kafka", "s3"] {
+    for section in ["kafka", "s3", "metrics"] {
         if let Some(toml::Value::Table(section)) = all.get_mut(section) {
             mask_in(section, "");
         }

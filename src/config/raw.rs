@@ -80,7 +80,10 @@ raw! {
     }
 
     /// `[metrics]`
-    Metrics { listen: String }
+    Metrics {
+        listen: String, otlp_url: String, otlp_interval_ms: u64, otlp_timeout_ms: u64,
+        otlp_headers: BTreeMap<String, String>,
+    }
 
     /// `[serve]`
     Serve {

@@ -143,8 +143,27 @@ fn secrets_come_from_the_environment_and_are_never_shown() {
     assert!(!format!("{kafka:?}").contains("hush"));
     let dir = tempfile::tempdir().expect("temporary directory");
     let file = dir.path().join("my.toml");
-    let more = "[kafka.client]\n\"sasl.password\" = \"hush\"\n[kafka.registry]\npassword = \"hush\"\nuser = \"${U}\"";
+    let more = "[kafka.client]\n\"sasl.password\" = \"hush\"\n[kafka.registry]\npassword = \"hush\"\nuser = \"${U}\"\n\
+                [metrics.otlp_headers]\nApi-Key = \"hush\"";
     std::fs::write(&file, more).expect("written");
     let shown = Config::effective(&file).expect("valid");
     assert!(!shown.contains("hush") && shown.contains("***") && shown.contains("${U}"), "{shown}");
+}
+
+#[test]
+fn a_collector_is_named_by_its_address_and_its_key_is_never_shown() {
+    let load = |text: &str| Config::parse("my.toml", &format!("[metrics]\n{text}")).map_err(|error| error.to_string());
+    let text = "otlp_url = \"https://collect.example/v1/metrics\"\n[metrics.otlp_headers]\nApi-Key = \"hush\"";
+    let config = load(text).expect("valid");
+    let target = config.metrics.otlp.as_ref().expect("a target");
+    assert_eq!(target.headers, [("Api-Key".to_owned(), "hush".to_owned())]);
+    assert!(!format!("{config:?}").contains("hush"));
+    for (wrong, says) in [
+        ("otlp_url = \"collect.example\"", "metrics.otlp_url"),
+        ("otlp_url = \"http://c:1/v1/metrics\"\notlp_interval_ms = 0", "metrics.otlp_interval_ms"),
+        ("otlp_url = \"http://c:1/v1/metrics\"\n[metrics.otlp_headers]\nA = \"${NOT_SET_ANYWHERE}\"", "A"),
+    ] {
+        let error = load(wrong).expect_err("wrong");
+        assert!(error.contains(says), "{error}");
+    }
 }

@@ -6,6 +6,7 @@
 
 mod anatomy;
 mod board;
+pub mod otlp;
 mod server;
 
 use std::collections::BTreeMap;

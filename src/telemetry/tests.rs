@@ -117,3 +117,68 @@ fn alerts_and_panels_ask_for_metrics_that_there_are() {
         assert!(count > 5, "{file}");
     }
 }
+
+/// A collector that answers one request with a status, and returns what it was sent.
+fn collect(listener: &std::net::TcpListener, status: &str) -> String {
+    let (mut stream, _) = listener.accept().expect("a request");
+    let (mut request, mut bytes) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = stream.read(&mut bytes).expect("readable");
+        request.extend_from_slice(&bytes[..read]);
+        let text = String::from_utf8_lossy(&request);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() >= length.expect("a length") {
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}")
+                .expect("answered");
+            return text.into_owned();
+        }
+    }
+}
+
+#[test]
+fn a_collector_is_sent_all_metrics_again_and_again_though_it_refuses_some() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let target = otlp::Target {
+        url: format!("http://{}/v1/metrics", listener.local_addr().expect("bound")),
+        interval: std::time::Duration::from_millis(20),
+        timeout: std::time::Duration::from_secs(20),
+        headers: vec![("Authorization".to_owned(), "Bearer key".to_owned())],
+    };
+    assert!(!format!("{target:?}").contains("key"));
+    let telemetry = Arc::new(Telemetry::default());
+    let mut batch = Batch::default();
+    batch.clicks.push(Default::default());
+    telemetry.batch(&batch);
+    let exporter = otlp::Exporter::start(target, ("ads", 2), Arc::clone(&telemetry)).expect("started");
+    collect(&listener, "503 Service Unavailable");
+    let request = collect(&listener, "200 OK");
+    // The last is sent when it ends.
+    let last = std::thread::spawn(move || {
+        loop {
+            let request = collect(&listener, "200 OK");
+            if request.contains("advertisex_published_epoch_seconds") && request.contains("1234.5") {
+                return;
+            }
+        }
+    });
+    telemetry.published(1_234_500);
+    drop(exporter);
+    last.join().expect("the last state was sent");
+    let (head, body) = request.split_once("\r\n\r\n").expect("a body");
+    let head = head.to_lowercase();
+    assert!(
+        head.starts_with("post /v1/metrics ") && head.contains("content-type: application/json"),
+        "{head}"
+    );
+    assert!(head.contains("authorization: bearer key"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    let metrics = body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().expect("metrics");
+    let received =
+        metrics.iter().find(|metric| metric["name"] == "advertisex_records_received").expect("told");
+    let points = received["sum"]["dataPoints"].as_array().expect("points");
+    assert!(points.iter().any(|point| {
+        point["asInt"] == "1" && point["attributes"][0]["value"]["stringValue"] == "events"
+    }));
+}

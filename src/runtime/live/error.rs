@@ -14,6 +14,7 @@ use crate::sinks::topic::TopicError;
 use crate::sources::kafka::KafkaSourceError;
 use crate::store::Place;
 use crate::telemetry::ServerError;
+use crate::telemetry::otlp::ExportError;
 
 /// Why a live run ended.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +163,9 @@ pub enum LiveError {
     /// The metrics.
     #[error(transparent)]
     Metrics(#[from] ServerError),
+    /// Sending metrics.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The dashboards.
     #[error(transparent)]
     Serve(#[from] crate::serve::http::ServerError),

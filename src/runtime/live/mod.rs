@@ -59,6 +59,7 @@ use crate::names::SharedNames;
 use crate::serve::http::Served;
 use crate::sources::kafka::Registry;
 use crate::store::{Place, Store};
+use crate::telemetry::otlp::Exporter;
 use crate::telemetry::{Anatomy, Server, Telemetry};
 
 /// How long a worker waits for its first orders at a time.
@@ -184,13 +185,14 @@ pub fn run(config: &Config, options: &Options) -> Result<(), LiveError> {
         failure: Mutex::new(None),
     });
     let shown = show(&process)?;
+    let exported = export(&process)?;
     // Kafka and ClickHouse may be on the same cores.
     let timely = timely::WorkerConfig::default().idle_spin(Duration::ZERO);
     let (theirs, head) = (Arc::clone(&process), Mutex::new(head));
     let head = move || head.lock().unwrap_or_else(PoisonError::into_inner).take();
     let team = connected.execute(timely, move |worker| work(worker, &theirs, &head))?;
     let results = team.join();
-    drop((shown, serving));
+    drop((shown, exported, serving));
     if let Some(lost) = process.links.lost() {
         process.fail(lost.into());
     }
@@ -215,6 +217,14 @@ fn show(process: &Process) -> Result<Option<Server>, LiveError> {
     let server = Server::start(listen, Arc::clone(&process.telemetry))?;
     tracing::info!(address = %server.address(), "shown at /metrics, /health/live and /health/ready");
     Ok(Some(server))
+}
+
+/// Sends how the run goes to a collector, if that is wanted; each process for itself.
+fn export(process: &Process) -> Result<Option<Exporter>, LiveError> {
+    let Process { config, options, telemetry, .. } = process;
+    let Some(target) = config.metrics.otlp.clone() else { return Ok(None) };
+    let origin = (&*options.job, options.cluster.process());
+    Ok(Some(Exporter::start(target, origin, Arc::clone(telemetry))?))
 }
 
 /// One worker, from its start to its end.
