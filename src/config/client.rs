@@ -103,7 +103,9 @@ pub fn expand(key: &str, text: &str) -> Result<String, Wrong> {
 }
 
 fn is_secret(name: &str) -> bool {
-    ["password", "secret", "token", "key", "sasl.oauthbearer.config", "otlp_headers"].iter().any(|word| name.contains(word))
+    ["password", "secret", "token", "key", "sasl.oauthbearer.config", "otlp_headers"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 /// Hides the secrets that a file holds in clear; a `${NAME}` stays as it is.

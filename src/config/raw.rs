@@ -88,7 +88,8 @@ raw! {
     /// `[serve]`
     Serve {
         listen: String, plain: bool, tls_certificate: String, tls_key: String, currency: String,
-        rows_max: usize, requests_per_second: u32, streams_max: usize, connections_max: usize,
+        rows_max: usize, requests_per_second: u32, streams_max: usize,
+        streams_each_max: usize, connections_max: usize,
         tokens: BTreeMap<String, Token>, jwt: Jwt,
     }
 

@@ -70,6 +70,7 @@ pub(super) fn validate(raw: &raw::Serve) -> Result<ServeConfig, Wrong> {
     for (key, value) in [
         ("serve.rows_max", raw.rows_max),
         ("serve.streams_max", raw.streams_max),
+        ("serve.streams_each_max", raw.streams_each_max),
         ("serve.connections_max", raw.connections_max),
     ] {
         if value == 0 {
@@ -80,13 +81,14 @@ pub(super) fn validate(raw: &raw::Serve) -> Result<ServeConfig, Wrong> {
         return wrong("serve.requests_per_second", "a number above 0 is expected");
     };
     let (streams_max, connections_max) = (raw.streams_max, raw.connections_max);
+    let streams_each_max = raw.streams_each_max;
     Ok(ServeConfig {
         listen,
         tls,
         plain: raw.plain,
         currency: raw.currency.clone(),
         rows_max: raw.rows_max,
-        limits: Limits { requests_per_second, streams_max, connections_max },
+        limits: Limits { requests_per_second, streams_max, streams_each_max, connections_max },
         bearers,
         issuer,
     })
@@ -111,14 +113,32 @@ fn issuer(raw: &raw::Jwt) -> Result<Option<Terms>, Wrong> {
             return wrong(key, "a text is expected, as serve.jwt.issuer is set");
         }
     }
+    if raw.keys_file.is_empty() && raw.keys_url.is_empty() && !is_safe(&raw.issuer) {
+        return wrong(
+            "serve.jwt.issuer",
+            "https:// is expected, as its keys are asked for there; or set keys_file",
+        );
+    }
     let keys = match (raw.keys_file.as_str(), raw.keys_url.as_str()) {
         ("", "") => Keys::Discovered,
         (file, "") => Keys::File(PathBuf::from(file)),
-        ("", url) => Keys::Url(url.to_owned()),
+        ("", url) if is_safe(url) => Keys::Url(url.to_owned()),
+        ("", _) => {
+            return wrong(
+                "serve.jwt.keys_url",
+                "https:// is expected: who changes keys on their way signs in",
+            );
+        }
         _ => return wrong("serve.jwt.keys_url", "either keys_file or keys_url is expected"),
     };
     let Jwt { issuer, audience, role_claim, advertisers_claim, .. } = raw.clone();
     Ok(Some(Terms { issuer, audience, role_claim, advertisers_claim, keys }))
+}
+
+/// Whether nobody on the way can change what is had from an address.
+fn is_safe(url: &str) -> bool {
+    let host = url.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
+    url.starts_with("https://") || host.is_some_and(|host| matches!(host, "localhost" | "127.0.0.1"))
 }
 
 fn bearer(name: &str, token: &raw::Token) -> Result<Bearer, Wrong> {

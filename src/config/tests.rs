@@ -152,8 +152,11 @@ fn secrets_come_from_the_environment_and_are_never_shown() {
 
 #[test]
 fn a_collector_is_named_by_its_address_and_its_key_is_never_shown() {
-    let load = |text: &str| Config::parse("my.toml", &format!("[metrics]\n{text}")).map_err(|error| error.to_string());
-    let text = "otlp_url = \"https://collect.example/v1/metrics\"\n[metrics.otlp_headers]\nApi-Key = \"hush\"";
+    let load = |text: &str| {
+        Config::parse("my.toml", &format!("[metrics]\n{text}")).map_err(|error| error.to_string())
+    };
+    let text =
+        "otlp_url = \"https://collect.example/v1/metrics\"\n[metrics.otlp_headers]\nApi-Key = \"hush\"";
     let config = load(text).expect("valid");
     let target = config.metrics.otlp.as_ref().expect("a target");
     assert_eq!(target.headers, [("Api-Key".to_owned(), "hush".to_owned())]);

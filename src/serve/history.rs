@@ -10,7 +10,6 @@ use super::groups::{GroupKey, Groups};
 use super::labels::{Labels, value};
 use super::query::Query;
 use super::shape::{KEYS_MAX, Kind, Shape};
-use super::store::Frontier;
 use crate::sinks::clickhouse::{ClickHouse, ClickHouseError};
 
 /// Rows of one answer of ClickHouse, at most.
@@ -35,11 +34,6 @@ impl Past {
         for (key, sums, rows) in &self.groups {
             groups.insert_group(*key, sums, *rows);
         }
-    }
-
-    /// What an answer of which this is a part is true at.
-    pub fn frontier(&self, live: Frontier) -> Frontier {
-        Frontier { live_since: Some(self.until), history_epoch: Some(self.epoch), ..live }
     }
 }
 

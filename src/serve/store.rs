@@ -11,7 +11,7 @@
 //! the oldest windows go when it has too many rows: from its edge on, all of them are held.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use dataflows::model::time::Epoch;
 use serde::Serialize;
@@ -44,9 +44,18 @@ pub struct Frontier {
     pub history_epoch: Option<Epoch>,
 }
 
+impl Frontier {
+    /// The same of an answer whose windows before `until` ClickHouse had published up to `epoch`.
+    pub fn since(self, until: i64, epoch: Epoch) -> Self {
+        Self { live_since: Some(until), history_epoch: Some(epoch), ..self }
+    }
+}
+
 /// What is served.
 pub struct Store {
     state: RwLock<State>,
+    /// How far it is, for who must not wait for the rest.
+    frontier: Mutex<Frontier>,
     ticks: broadcast::Sender<Arc<Tick>>,
     rows_max: usize,
 }
@@ -83,7 +92,8 @@ impl Store {
             labels: Labels::new(names),
             topics: Topics::default(),
         };
-        Self { state: RwLock::new(state), ticks: broadcast::channel(TICKS_BEHIND).0, rows_max }
+        let (state, frontier) = (RwLock::new(state), Mutex::default());
+        Self { state, frontier, ticks: broadcast::channel(TICKS_BEHIND).0, rows_max }
     }
 
     /// Takes in what the processes have told of the same epochs. All of it counts at once.
@@ -130,8 +140,14 @@ impl Store {
             topics.rebuild(&moved, tables, labels);
         }
         let tick = topics.tick(*frontier, labels);
+        *self.frontier.lock().unwrap_or_else(PoisonError::into_inner) = *frontier;
         // Nobody may be listening.
         let _ = self.ticks.send(Arc::new(tick));
+    }
+
+    /// How far it is; answers at once, whatever goes on.
+    pub fn frontier(&self) -> Frontier {
+        *self.frontier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads, at one epoch.
@@ -205,13 +221,13 @@ impl State {
     }
 
     /// Gathers what a topic begins with.
-    pub fn gather(&self, query: &Query, past: Option<Past>) -> Gathered {
+    pub fn gather(&self, query: &Query, past: Option<&Past>) -> Gathered {
         Gathered::of(query, past, &self.tables, &self.labels)
     }
 
-    /// The tables and names, for a topic, apart from the topics.
-    pub fn parts(&mut self) -> (&[Box<dyn Facts>; TABLES], &Labels, &mut Topics) {
-        (&self.tables, &self.labels, &mut self.topics)
+    /// All of a topic, if there is one.
+    pub fn snapshot(&self, query: &Query) -> Option<Arc<str>> {
+        self.topics.snapshot(query, self.frontier, &self.labels)
     }
 }
 

@@ -62,6 +62,14 @@ impl Game {
         Self { dice, names, store, plain: Plain::default(), epoch: 0 }
     }
 
+    /// A topic of a query, from the present epoch on.
+    fn open(&self, query: &Query) -> Ticket {
+        let state = self.store.read();
+        let (epoch, gathered) = (state.frontier().epoch, state.gather(query, None));
+        drop(state);
+        self.store.start(epoch, gathered).expect("few").expect("no epoch passes meanwhile")
+    }
+
     fn name(&self, text: &str) -> Name {
         self.names.name(text).expect("no collision")
     }
@@ -226,13 +234,11 @@ fn who_follows_the_changes_holds_what_a_new_answer_says() {
             game.query(TableId::ReachDay, "advertiser_id=adv1", Scope::All),
         ];
         game.play();
+        let tickets: Vec<_> = queries.iter().map(|query| game.open(query)).collect();
         let (mut pages, mut ticks) = game.store.follow(|state| {
-            let frontier = state.frontier();
-            let (tables, labels, topics) = state.parts();
-            let open = queries.iter().map(|query| {
-                let (ticket, all) = topics.follow(query, None, (tables, labels, frontier)).expect("few");
+            let open = queries.iter().zip(tickets).map(|(query, ticket)| {
                 let mut page = PageRows(ticket, BTreeMap::new());
-                page.take(&all, true);
+                page.take(&state.snapshot(query).expect("a topic"), true);
                 page
             });
             open.collect::<Vec<_>>()
@@ -277,11 +283,8 @@ fn what_is_not_held_any_more_ends_the_topics_that_rest_on_it() {
     let mut game = Game::new(3, 40);
     let query = game.query(TableId::PerformanceHour, "", Scope::All);
     let open = |game: &Game| {
-        game.store.follow(|state| {
-            let frontier = state.frontier();
-            let (tables, labels, topics) = state.parts();
-            topics.follow(&query, None, (tables, labels, frontier)).expect("few").0
-        })
+        let ticket = game.open(&query);
+        game.store.follow(|_| ticket)
     };
     let mut over = 0;
     let (mut ticket, mut ticks) = open(&game);
@@ -311,11 +314,8 @@ fn what_nobody_follows_any_more_is_asked_for_anew_and_others_campaigns_are_no_ne
     }
     let ours = Scope::Advertisers([game.name(&advertiser(0))].into());
     let query = game.query(TableId::PerformanceHour, "step=all&group_by=campaign_id", ours);
-    let (ticket, mut ticks) = game.store.follow(|state| {
-        let frontier = state.frontier();
-        let (tables, labels, topics) = state.parts();
-        topics.follow(&query, None, (tables, labels, frontier)).expect("few").0
-    });
+    let ticket = game.open(&query);
+    let ((), mut ticks) = game.store.follow(|_| ());
     let mut upserts = Upserts::new(Epochs { first: 100, last: 100 });
     let stranger = game.name("a campaign of somebody else");
     for name in ["one name", "another"] {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dataflows::model::ids::Name;
+use dataflows::model::time::Epoch;
 use serde_json::json;
 
 use super::answer::{Row, Texts, columns, sums};
@@ -67,7 +68,8 @@ struct Topic {
     /// From when on rows were held when it was gathered.
     edge: i64,
     groups: Groups,
-    past: Option<Past>,
+    /// Before when windows came from ClickHouse, and of which epoch, if some did.
+    past: Option<(i64, Epoch)>,
     alive: Arc<()>,
     /// It rests on rows that are not held, and they have changed.
     missed: bool,
@@ -82,24 +84,6 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Follows a query, of whose rows `past` are held elsewhere; returns its ticket and all of it.
-    ///
-    /// # Errors
-    /// See [`TopicError`].
-    pub fn follow(
-        &mut self,
-        query: &Query,
-        past: Option<Past>,
-        (tables, labels, frontier): (&[Box<dyn Facts>; TABLES], &Labels, Frontier),
-    ) -> Result<(Ticket, Arc<str>), TopicError> {
-        let ticket = match self.ticket(query) {
-            Some(ticket) => ticket,
-            None => self.start(Gathered::of(query, past, tables, labels))?,
-        };
-        let all = self.snapshot(query, frontier, labels).ok_or(TopicError::Full)?;
-        Ok((ticket, all))
-    }
-
     /// A ticket of a topic that there is.
     pub fn ticket(&self, query: &Query) -> Option<Ticket> {
         let topic = self.topics.get(query)?;
@@ -204,14 +188,20 @@ impl Topics {
 /// What a topic begins with.
 pub struct Gathered {
     groups: Groups,
-    past: Option<Past>,
+    past: Option<(i64, Epoch)>,
     edge: i64,
 }
 
 impl Gathered {
     /// All rows of a query that are held, and `past` of it.
-    pub fn of(query: &Query, past: Option<Past>, tables: &[Box<dyn Facts>; TABLES], labels: &Labels) -> Self {
-        let groups = gather(query, past.as_ref(), tables, labels);
+    pub fn of(
+        query: &Query,
+        past: Option<&Past>,
+        tables: &[Box<dyn Facts>; TABLES],
+        labels: &Labels,
+    ) -> Self {
+        let groups = gather(query, past, tables, labels);
+        let past = past.map(|past| (past.until, past.epoch));
         Self { groups, past, edge: tables[query.table as usize].edge() }
     }
 
@@ -241,10 +231,7 @@ fn snapshot(topic: &Topic, frontier: Frontier, labels: &Labels) -> Arc<str> {
     cells.sort_unstable_by_key(|(key, _)| **key);
     let cells: Vec<_> = cells.into_iter().map(|(key, group)| texts.row(query, key, group)).collect();
     let rows: Vec<_> = cells.iter().map(|cells| Row(&columns, cells)).collect();
-    let frontier = match &topic.past {
-        Some(past) => past.frontier(frontier),
-        None => frontier,
-    };
+    let frontier = topic.past.map_or(frontier, |(until, epoch)| frontier.since(until, epoch));
     opened(&json!({
         "frontier": frontier,
         "table": query.table.shape().name,

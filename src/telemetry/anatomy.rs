@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use timely::logging::{
     ChannelsEvent, MessagesEvent, OperatesEvent, StartStop, TimelyEvent, TimelyEventBuilder,
 };
@@ -36,13 +36,13 @@ struct Channel {
 pub type Anatomies = Vec<Arc<Mutex<Anatomy>>>;
 
 /// Everything as one picture.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Picture {
     nodes: Vec<Node>,
     edges: Vec<Edge>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Node {
     id: String,
     parent: Option<String>,
@@ -53,7 +53,7 @@ struct Node {
     records_out: i64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Edge {
     from: String,
     to: String,
@@ -114,6 +114,24 @@ fn text(address: &[usize]) -> String {
 }
 
 impl Picture {
+    /// Adds another process's, which consists of the same.
+    pub fn join(&mut self, other: Self) {
+        let mut nodes: HashMap<String, Node> =
+            other.nodes.into_iter().map(|node| (node.id.clone(), node)).collect();
+        for node in &mut self.nodes {
+            if let Some(more) = nodes.remove(&node.id).filter(|more| more.name == node.name) {
+                node.busy_ms += more.busy_ms;
+                node.records_in += more.records_in;
+                node.records_out += more.records_out;
+            }
+        }
+        let mut edges: HashMap<(String, String), i64> =
+            other.edges.into_iter().map(|edge| ((edge.from, edge.to), edge.records)).collect();
+        for edge in &mut self.edges {
+            edge.records += edges.remove(&(edge.from.clone(), edge.to.clone())).unwrap_or_default();
+        }
+    }
+
     /// All workers' dataflows, summed up.
     pub fn of(anatomies: &Anatomies) -> Self {
         let mut names: BTreeMap<Address, String> = BTreeMap::new();

@@ -6,46 +6,22 @@ use std::time::{Duration, Instant};
 
 use dataflows::model::reject::{Feed, Reason};
 use dataflows::model::time::{Epoch, EventTime};
-use serde::Serialize;
 
 use super::anatomy::{Anatomies, Anatomy, Picture};
-use super::{CheckpointWritten, StateSize, now_millis};
+use super::shown::{
+    CheckpointShown, EpochTook, EpochsShown, FeedShown, LiveShown, LoadShown, PartitionShown, RejectsShown,
+    Sample, Shown, SinkState, StateShown,
+};
+use super::{CheckpointWritten, Reading, StateSize, now_millis};
 use crate::bindings::TopicPartition;
-use crate::formats::{Batch, Reject};
+use crate::formats::Batch;
 
 /// Epochs whose latency is shown.
 const EPOCHS: usize = 120;
 /// Rejected records that are kept of each feed and reason.
 const SAMPLES: usize = 16;
-/// Bytes that are kept of each.
-const SAMPLE_BYTES: usize = 1 << 10;
 /// How long a rate looks back.
 const RATE: Duration = Duration::from_secs(10);
-
-/// How an epoch went.
-#[derive(Copy, Clone, Debug, Serialize)]
-struct EpochTook {
-    epoch: Epoch,
-    /// From its end until the last worker had its tables complete.
-    latency_ms: f64,
-    records: u64,
-}
-
-/// A rejected record.
-#[derive(Clone, Debug, Serialize)]
-pub struct Sample {
-    feed: &'static str,
-    reason: &'static str,
-    origin: String,
-    place: i32,
-    position: u64,
-    record: u64,
-    time: Option<i64>,
-    payload: String,
-    hint: String,
-    #[serde(skip)]
-    number: u64,
-}
 
 /// How busy a worker was, and how much it read, since it last said so.
 #[derive(Copy, Clone, Debug)]
@@ -60,32 +36,9 @@ pub struct Load {
     pub records_per_s: f64,
 }
 
-/// How a sink is.
-#[derive(Clone, Debug, Serialize)]
-pub struct SinkState {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether it takes what it is given.
-    pub healthy: bool,
-    /// If not, why.
-    pub message: String,
-    /// Up to which epoch it holds everything.
-    pub epoch: Epoch,
-    /// How far that is behind the clock.
-    pub behind_ms: i64,
-}
-
-impl SinkState {
-    /// A sink that holds everything up to `epoch`; a message says what is in its way.
-    pub fn new(name: &'static str, message: String, epoch: Epoch) -> Self {
-        let behind_ms = if epoch > 0 { now_millis() - epoch as i64 } else { 0 };
-        Self { name, healthy: message.is_empty(), message, epoch, behind_ms }
-    }
-}
-
 #[derive(Default)]
 struct Inner {
-    partitions: BTreeMap<(String, i32), (Option<i64>, bool)>,
+    partitions: BTreeMap<(String, i32), Reading>,
     state: BTreeMap<(&'static str, usize), (usize, usize)>,
     epochs: VecDeque<EpochTook>,
     read: u64,
@@ -103,6 +56,8 @@ struct Inner {
     live: [i64; 4],
     id_texts: usize,
     anatomies: Anatomies,
+    /// What the other processes told last.
+    others: BTreeMap<usize, Shown>,
 }
 
 /// The board.
@@ -125,7 +80,7 @@ impl Board {
             inner.sampled += 1;
             let samples = inner.samples.entry((reject.feed, reject.reason)).or_default();
             samples.truncate(SAMPLES - 1);
-            samples.push_front(sample(reject, inner.sampled));
+            samples.push_front(Sample::new(reject, inner.sampled));
         }
         let now = Instant::now();
         if inner.rates.back().is_none_or(|(at, _)| now - *at >= RATE / 10) {
@@ -148,9 +103,26 @@ impl Board {
         self.inner().id_texts = texts;
     }
 
-    pub(super) fn partition(&self, place: &TopicPartition, greatest: Option<EventTime>, idle: bool) {
+    pub(super) fn partition(&self, place: &TopicPartition, reading: Reading) {
         let key = (place.topic.to_string(), place.partition);
-        self.inner().partitions.insert(key, (greatest.map(EventTime::millis), idle));
+        self.inner().partitions.insert(key, reading);
+    }
+
+    /// Takes in what another process shows, and records that it rejected since it told last.
+    pub(super) fn other(&self, process: usize, shown: Shown, rejected: Vec<Sample>) {
+        let inner = &mut *self.inner();
+        inner.others.insert(process, shown);
+        for mut sample in rejected.into_iter().rev() {
+            let (feed, reason) = (Feed::ALL.into_iter(), Reason::ALL.into_iter());
+            let feed = feed.into_iter().find(|feed| feed.as_str() == sample.feed);
+            let reason = reason.into_iter().find(|reason| reason.as_str() == sample.reason);
+            let (Some(feed), Some(reason)) = (feed, reason) else { continue };
+            inner.sampled += 1;
+            sample.number = inner.sampled;
+            let samples = inner.samples.entry((feed, reason)).or_default();
+            samples.truncate(SAMPLES - 1);
+            samples.push_front(sample);
+        }
     }
 
     pub(super) fn horizon(&self, watermark: Option<EventTime>, freeze: EventTime) {
@@ -196,6 +168,13 @@ impl Board {
         self.inner().watermark
     }
 
+    /// Records that were rejected here since `number`, the latest first, and the number of the last one.
+    pub(super) fn rejected_since(&self, number: u64) -> (Vec<Sample>, u64) {
+        let samples = self.rejects(None, None, usize::MAX);
+        let last = samples.first().map_or(number, |sample| sample.number);
+        (samples.into_iter().take_while(|sample| sample.number > number).collect(), last)
+    }
+
     /// The latest rejected records, of a feed or reason if that is said.
     pub(super) fn rejects(&self, feed: Option<&str>, reason: Option<&str>, limit: usize) -> Vec<Sample> {
         let inner = self.inner();
@@ -222,7 +201,7 @@ impl Board {
             _ => 0.0,
         };
         let feeds = Feed::ALL.into_iter().enumerate().map(|(at, feed)| FeedShown {
-            feed: feed.as_str(),
+            feed: feed.as_str().into(),
             received: inner.received[at],
             rejected: inner.rejected[at].iter().sum(),
             rate: rate(at),
@@ -231,20 +210,21 @@ impl Board {
             let reasons = Reason::ALL.into_iter().zip(inner.rejected[feed as usize]);
             let some = reasons.filter(|(_, count)| *count > 0);
             some.map(move |(reason, count)| RejectsShown {
-                feed: feed.as_str(),
-                reason: reason.as_str(),
+                feed: feed.as_str().into(),
+                reason: reason.as_str().into(),
                 count,
             })
         });
-        let partitions = inner.partitions.iter().map(|((topic, partition), (time, idle))| PartitionShown {
+        let partitions = inner.partitions.iter().map(|((topic, partition), reading)| PartitionShown {
             topic: topic.clone(),
             partition: *partition,
-            event_time: *time,
-            event_lag_ms: time.map(age),
-            idle: *idle,
+            event_time: reading.greatest.map(EventTime::millis),
+            event_lag_ms: reading.greatest.map(|time| age(time.millis())),
+            behind: reading.behind,
+            idle: reading.idle,
         });
         let state = inner.state.iter().map(|((arrangement, worker), (rows, bytes))| StateShown {
-            arrangement,
+            arrangement: (*arrangement).into(),
             worker: *worker,
             rows: *rows,
             bytes: *bytes,
@@ -278,126 +258,11 @@ impl Board {
             rejects: rejects.collect(),
             graph: Picture::default(),
         };
-        let anatomies = inner.anatomies.clone();
+        let (anatomies, others) = (inner.anatomies.clone(), inner.others.clone());
         drop(inner);
         // Workers must not wait for it.
-        Shown { graph: Picture::of(&anatomies), ..shown }
+        let mut shown = Shown { graph: Picture::of(&anatomies), ..shown };
+        others.into_values().for_each(|other| shown.join(other));
+        shown
     }
-}
-
-fn sample(reject: &Reject, number: u64) -> Sample {
-    let kept = crate::sinks::clickhouse::Reject::from(reject.clone());
-    Sample {
-        feed: kept.feed.as_str(),
-        reason: kept.reason.as_str(),
-        origin: kept.origin.to_string(),
-        place: kept.place,
-        position: kept.position,
-        record: kept.record,
-        time: kept.time.map(EventTime::millis),
-        payload: String::from_utf8_lossy(&kept.payload[..kept.payload.len().min(SAMPLE_BYTES)]).into_owned(),
-        hint: kept.hint,
-        number,
-    }
-}
-
-/// Everything that the board shows.
-#[derive(Clone, Debug, Serialize)]
-pub struct Shown {
-    partitions: Vec<PartitionShown>,
-    feeds: Vec<FeedShown>,
-    epochs: EpochsShown,
-    watermark: Option<i64>,
-    watermark_lag_ms: Option<i64>,
-    freeze: i64,
-    live_events: LiveShown,
-    id_texts: usize,
-    memory_bytes: u64,
-    state: Vec<StateShown>,
-    checkpoint: Option<CheckpointShown>,
-    sinks: Vec<SinkState>,
-    workers_load: Vec<LoadShown>,
-    rejects: Vec<RejectsShown>,
-    graph: Picture,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct PartitionShown {
-    topic: String,
-    partition: i32,
-    event_time: Option<i64>,
-    event_lag_ms: Option<i64>,
-    idle: bool,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct FeedShown {
-    feed: &'static str,
-    received: u64,
-    rejected: u64,
-    rate: f64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct EpochsShown {
-    p50_ms: Option<f64>,
-    p99_ms: Option<f64>,
-    max_ms: Option<f64>,
-    history: Vec<EpochTook>,
-}
-
-impl EpochsShown {
-    fn new(epochs: &VecDeque<EpochTook>) -> Self {
-        let mut latencies: Vec<f64> = epochs.iter().map(|took| took.latency_ms).collect();
-        latencies.sort_by(f64::total_cmp);
-        let quantile = |part: f64| {
-            let at = (latencies.len() as f64 * part).ceil() as usize;
-            latencies.get(at.max(1) - 1).copied()
-        };
-        Self {
-            p50_ms: quantile(0.5),
-            p99_ms: quantile(0.99),
-            max_ms: quantile(1.0),
-            history: epochs.iter().copied().collect(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct LiveShown {
-    bids: i64,
-    impressions: i64,
-    clicks: i64,
-    conversions: i64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct StateShown {
-    arrangement: &'static str,
-    worker: usize,
-    rows: usize,
-    bytes: usize,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct CheckpointShown {
-    epoch: Epoch,
-    age_ms: i64,
-    bytes: u64,
-    segments: usize,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct LoadShown {
-    process: usize,
-    worker: usize,
-    busy: f64,
-    records_per_s: f64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct RejectsShown {
-    feed: &'static str,
-    reason: &'static str,
-    count: u64,
 }

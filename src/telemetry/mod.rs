@@ -8,6 +8,7 @@ mod anatomy;
 mod board;
 pub mod otlp;
 mod server;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -26,8 +27,9 @@ use crate::formats::Batch;
 
 pub use anatomy::Anatomy;
 use board::Board;
-pub use board::{Load, Sample, Shown, SinkState};
+pub use board::Load;
 pub use server::{Server, ServerError};
+pub use shown::{Sample, Shown, SinkState};
 
 #[derive(Clone, Debug, Eq, PartialEq, Hash, EncodeLabelSet)]
 struct ByFeed {
@@ -110,6 +112,17 @@ pub struct StateSize {
     pub bytes: usize,
 }
 
+/// How far the reading of a partition is.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Reading {
+    /// The greatest event time.
+    pub greatest: Option<EventTime>,
+    /// Records that wait in the broker, as far as it has told.
+    pub behind: Option<i64>,
+    /// Whether it does not hold the watermark back.
+    pub idle: bool,
+}
+
 /// All metrics of a process.
 pub struct Telemetry {
     registry: Registry,
@@ -123,6 +136,7 @@ pub struct Telemetry {
     event_time: Family<ByPartition, Seconds>,
     event_lag: Family<ByPartition, Seconds>,
     idle: Family<ByPartition, Gauge>,
+    behind: Family<ByPartition, Gauge>,
     watermark: Seconds,
     watermark_lag: Seconds,
     freeze: Seconds,
@@ -153,6 +167,7 @@ impl Default for Telemetry {
             event_time: Family::default(),
             event_lag: Family::default(),
             idle: Family::default(),
+            behind: Family::default(),
             watermark: Seconds::default(),
             watermark_lag: Seconds::default(),
             freeze: Seconds::default(),
@@ -201,6 +216,11 @@ impl Telemetry {
             "partition_idle",
             "Whether a partition does not hold the watermark back: 1 if so",
             self.idle.clone(),
+        );
+        registry.register(
+            "partition_lag_records",
+            "Records of a partition that wait in the broker",
+            self.behind.clone(),
         );
         registry.register("watermark_seconds", "The watermark, since 1970", self.watermark.clone());
         registry.register(
@@ -295,11 +315,14 @@ impl Telemetry {
     }
 
     /// How far a partition is.
-    pub fn partition(&self, place: &TopicPartition, greatest: Option<EventTime>, idle: bool) {
+    pub fn partition(&self, place: &TopicPartition, reading: Reading) {
         let of = ByPartition { topic: place.topic.to_string(), partition: place.partition };
-        self.idle.get_or_create(&of).set(i64::from(idle));
-        self.board.partition(place, greatest, idle);
-        if let Some(greatest) = greatest {
+        self.idle.get_or_create(&of).set(i64::from(reading.idle));
+        if let Some(behind) = reading.behind {
+            self.behind.get_or_create(&of).set(behind);
+        }
+        self.board.partition(place, reading);
+        if let Some(greatest) = reading.greatest {
             self.event_time.get_or_create(&of).set(seconds(greatest));
             self.event_lag.get_or_create(&of).set(lag(seconds(greatest)));
         }
@@ -344,6 +367,16 @@ impl Telemetry {
     /// What the operator's page shows.
     pub fn board(&self) -> Shown {
         self.board.show(resident_bytes().unwrap_or(0))
+    }
+
+    /// What another process of the run shows, and records that it rejected since it told last.
+    pub fn other(&self, process: usize, shown: Shown, rejected: Vec<Sample>) {
+        self.board.other(process, shown, rejected);
+    }
+
+    /// Records that were rejected here since `number`, the latest first, and the number of the last one.
+    pub fn rejected_since(&self, number: u64) -> (Vec<Sample>, u64) {
+        self.board.rejected_since(number)
     }
 
     /// The latest rejected records.

@@ -66,6 +66,7 @@ fn every_name_says_its_unit() {
             "_seconds",
             "_bytes",
             "_rows",
+            "_records",
             "_events",
             "_segments",
             "_texts",
@@ -88,7 +89,8 @@ fn fill(telemetry: &Telemetry) {
     telemetry.expired(Kind::Clicks, 1);
     telemetry.state(StateSize { state: "bids", worker: 0, rows: 1, bytes: 1 });
     let place = TopicPartition { topic: "events".into(), partition: 0 };
-    telemetry.partition(&place, EventTime::from_millis(1), false);
+    let reading = Reading { greatest: EventTime::from_millis(1), behind: Some(7), idle: false };
+    telemetry.partition(&place, reading);
 }
 
 #[test]

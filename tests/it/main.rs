@@ -15,3 +15,4 @@ mod oracle;
 mod random;
 mod served;
 mod site;
+mod tls;

@@ -282,6 +282,34 @@ fn whoever_asks_too_often_waits() {
 }
 
 #[test]
+fn nobody_takes_the_streams_of_all_others() {
+    let mut site = Site::open(bearers(), Limits { streams_each_max: 2, ..limits() });
+    site.publish(1, "alpha-1", Some("alpha"));
+    let open = |token: &str| {
+        let mut stream = TcpStream::connect(site.server.address()).expect("it listens");
+        write!(
+            stream,
+            "GET /api/v1/stream?q=performance_minute%3Fstep%3Dall HTTP/1.1\r\nHost: here\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        )
+        .expect("asked");
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).expect("an answer");
+        (String::from_utf8_lossy(&head[9..]).into_owned(), stream)
+    };
+    let opened: Vec<_> = (0..3).map(|_| open("analyst")).collect();
+    let statuses: Vec<&str> = opened.iter().map(|(status, _)| status.as_str()).collect();
+    assert_eq!(statuses, ["200", "200", "429"]);
+    assert_eq!(open("operator").0, "200");
+    drop(opened);
+    let again = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        open("analyst").0 == "200"
+    });
+    assert!(again, "a stream that is closed makes room");
+}
+
+#[test]
 fn a_page_from_elsewhere_gets_nothing_by_a_name_that_points_here() {
     let mut site = Site::open(Vec::new(), limits());
     site.publish(1, "alpha-1", Some("alpha"));

@@ -10,6 +10,7 @@ use advertisex::names::Names;
 use advertisex::serve::access::{Access, Bearer, Principal, Role, digest};
 use advertisex::serve::http::{About, Limits, Served, Server};
 use advertisex::serve::store::Store;
+use advertisex::serve::tls::Certificates;
 use advertisex::serve::update::Update;
 use advertisex::sinks::clickhouse::{Epochs, Upserts};
 use advertisex::telemetry::Telemetry;
@@ -35,6 +36,7 @@ pub fn limits() -> Limits {
     Limits {
         requests_per_second: NonZeroU32::new(100_000).expect("above 0"),
         streams_max: 64,
+        streams_each_max: 64,
         connections_max: 64,
     }
 }
@@ -55,6 +57,11 @@ pub fn bearers() -> Vec<Bearer> {
 
 impl Site {
     pub fn open(bearers: Vec<Bearer>, limits: Limits) -> Self {
+        Self::open_over(bearers, limits, None)
+    }
+
+    /// The same, over TLS if there are certificates.
+    pub fn open_over(bearers: Vec<Bearer>, limits: Limits, tls: Option<Certificates>) -> Self {
         let names = Arc::new(Names::default());
         let store = Arc::new(Store::new(Arc::clone(&names), 1_000_000));
         let about = About {
@@ -69,11 +76,11 @@ impl Site {
             Arc::<Telemetry>::default(),
             Access::new(bearers, None),
             limits,
-            false,
+            tls.is_some(),
         ));
         served.open(Arc::clone(&store), None);
         let address = "127.0.0.1:0".parse().expect("an address");
-        let server = Server::start(address, served, None).expect("a free port");
+        let server = Server::start(address, served, tls).expect("a free port");
         Self { server, store, names, epoch: 0 }
     }
 

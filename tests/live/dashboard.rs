@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use advertisex::generate::{Format, Plan, write};
 use advertisex::sinks::clickhouse::ClickHouse;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::browser::{Browser, View};
@@ -36,6 +36,11 @@ const PAGES: [(&str, &str); 11] = [
     ("operator-state", "/operator?view=state"),
     ("operator-dataflow", "/operator?view=dataflow"),
 ];
+/// A clock that is `ahead` of the real one.
+const AHEAD: &str = "var ahead = 3 * 3600e3; Date = class extends Date { \
+    constructor(...at) { at.length ? super(...at) : super(Object.getPrototypeOf(Date).now() + ahead); } \
+    static now() { return super.now() + ahead; } };";
+const LIVE: &str = "document.querySelector('[data-testid=\"status\"]').dataset.state === 'live'";
 /// How long a change may take until it shows.
 const PROMPT: Duration = Duration::from_secs(2);
 
@@ -260,5 +265,23 @@ fn pages_show_what_clickhouse_holds_as_it_comes_and_after_a_restart() {
     while agree(&mut browser, &clickhouse)[2] != before[2] + 1 {
         assert!(began.elapsed() < Duration::from_secs(30), "it shows");
     }
+
+    // 6. A browser whose clock is three hours ahead; its tab sleeps for what it takes for another hour,
+    // while something happens.
+    browser.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": AHEAD }));
+    browser.open(&overview, WIDE);
+    browser.wait(LIVE);
+    let before = agree(&mut browser, &clickhouse);
+    browser.call("Page.setWebLifecycleState", json!({ "state": "frozen" }));
+    stage.put("impressions", 0, Some(event.replace("one more", "a third").as_bytes()), None);
+    thread::sleep(Duration::from_secs(4));
+    browser.eval("ahead += 3600e3");
+    browser.call("Page.setWebLifecycleState", json!({ "state": "active" }));
+    let began = Instant::now();
+    while agree(&mut browser, &clickhouse)[2] != before[2] + 1 {
+        assert!(began.elapsed() < Duration::from_secs(30), "it shows");
+    }
+    browser.wait(LIVE);
+    back(&mut browser);
     drop(jobs);
 }

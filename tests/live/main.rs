@@ -1,5 +1,6 @@
 //! Against real services, which the tests start on loopback (`tests/services`).
 
+mod api;
 mod archive;
 mod broker;
 mod browser;

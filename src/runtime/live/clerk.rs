@@ -21,6 +21,8 @@ use crate::telemetry::SinkState;
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How often it is looked whether a thread has failed.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often a process tells how it is.
+const TELL: Duration = Duration::from_secs(1);
 const PARK: Duration = Duration::from_millis(10);
 
 fn show(shared: &Shared, update: Update) {
@@ -50,6 +52,8 @@ pub struct Clerk {
     told_to_stop: bool,
     draining: bool,
     looked: Instant,
+    /// When this process told last how it is, and the number of the last reject it told of.
+    told: (Instant, u64),
 }
 
 impl Clerk {
@@ -66,6 +70,7 @@ impl Clerk {
             told_to_stop: false,
             draining: false,
             looked: Instant::now(),
+            told: (Instant::now(), 0),
         }
     }
 
@@ -182,6 +187,7 @@ impl Clerk {
             self.told_to_stop = true;
             reports.push(Report::Stop);
         }
+        reports.extend(self.board(process));
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
             shared
@@ -202,6 +208,18 @@ impl Clerk {
             }
         }
         Ok(reports)
+    }
+
+    /// How this process is, if that is shown by the first one.
+    fn board(&mut self, process: &Process) -> Option<Report> {
+        let (told, number) = self.told;
+        let is_shown = process.config.serve.listen.is_some() && self.coordinator.is_none();
+        if !is_shown || told.elapsed() < TELL {
+            return None;
+        }
+        let (rejected, last) = process.telemetry.rejected_since(number);
+        self.told = (Instant::now(), last);
+        Some(Report::Board { shown: Box::new(process.telemetry.board()), rejected })
     }
 
     fn report(&mut self, report: Report, shared: &Shared) -> Result<(), LiveError> {

@@ -169,6 +169,7 @@ impl Coordinator {
             Report::Inserted(epoch) => standing.inserted = epoch,
             Report::Anchored(epoch) => standing.anchored = epoch,
             Report::Errand(errand) => checkpointer.bring(errand),
+            Report::Board { shown, rejected } => self.telemetry.other(process, *shown, rejected),
             // The clerk has shown it.
             Report::Changed(_) => {}
             Report::Stop => _ = self.draining.get_or_insert_with(Instant::now),

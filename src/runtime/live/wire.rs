@@ -14,6 +14,7 @@ use super::hub::Wanted;
 use crate::bindings::{Binding, TopicPartition};
 use crate::checkpoint::{Errand, Manifest};
 use crate::serve::update::Update;
+use crate::telemetry::{Sample, Shown};
 
 /// What goes from process to process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +46,13 @@ pub enum Report {
     Errand(Errand),
     /// What has changed in the tables, to be shown.
     Changed(Box<Update>),
+    /// How the process is, to be shown, and records that it rejected since it told last.
+    Board {
+        /// How it is.
+        shown: Box<Shown>,
+        /// The rejected records.
+        rejected: Vec<Sample>,
+    },
     /// Someone has asked for the end.
     Stop,
     /// Something failed that no waiting mends.

@@ -30,6 +30,7 @@ use crate::runtime::telling::Neighbours;
 use crate::serve::update::Update;
 use crate::sinks::clickhouse::{Epochs, Reject, Upserts};
 use crate::sources::kafka::{Budget, KafkaSource, RangesLeft, Share};
+use crate::telemetry::Reading;
 
 /// What is read between two steps of the dataflow.
 const BUDGET: Budget = Budget { messages: 8192, bytes: 4 << 20, wait: Duration::from_millis(2) };
@@ -403,7 +404,8 @@ impl<'a> LiveWorker<'a> {
             self.hand_on(epoch, ranges.clone());
             let seen = self.source.seen(self.process.config.time.idle_timeout);
             for (place, Seen { greatest, idle }) in &seen {
-                self.process.telemetry.partition(place, *greatest, *idle);
+                let (greatest, idle, behind) = (*greatest, *idle, self.source.behind(place));
+                self.process.telemetry.partition(place, Reading { greatest, behind, idle });
             }
             self.gauges.closed(epoch);
             let (rules, drained) = (std::mem::take(&mut self.rules), self.drained);

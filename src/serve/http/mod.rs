@@ -5,6 +5,7 @@ mod export;
 mod operator;
 mod recent;
 mod reply;
+mod seats;
 mod server;
 mod session;
 mod stream;
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use self::recent::Recent;
 use self::reply::Refused;
+use self::seats::Seats;
 use super::access::{Access, Principal, Role, audit, is_loopback};
 use super::history::History;
 use super::store::Store;
@@ -61,8 +63,10 @@ pub struct About {
 pub struct Limits {
     /// Requests per second of one asker at one address, on average.
     pub requests_per_second: NonZeroU32,
-    /// Open streams.
+    /// Open streams,
     pub streams_max: usize,
+    /// and of one asker, where askers are told apart.
+    pub streams_each_max: usize,
     /// Open connections.
     pub connections_max: usize,
 }
@@ -79,6 +83,7 @@ pub struct Served {
     questions: Arc<Semaphore>,
     histories: Semaphore,
     recent: Recent,
+    seats: Arc<Seats>,
     tls: bool,
 }
 
@@ -96,6 +101,7 @@ impl Served {
             questions: Arc::new(Semaphore::new(QUESTIONS)),
             histories: Semaphore::new(HISTORIES),
             recent: Recent::default(),
+            seats: Arc::default(),
             tls,
         }
     }
@@ -114,7 +120,7 @@ impl Served {
 
     /// What is served, once there is something.
     fn store(&self) -> Result<Arc<Store>, Refused> {
-        let store = self.store.get().filter(|store| store.read().frontier().epoch > 0);
+        let store = self.store.get().filter(|store| store.frontier().epoch > 0);
         store.cloned().ok_or_else(Refused::catching_up)
     }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::{Extension, Json};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::reply::Refused;
 use super::{Served, needs, pairs};
 use crate::serve::access::{Principal, Role};
 use crate::serve::query::Page;
 use crate::serve::shape::TableId;
+use crate::serve::store::Store;
 
 /// Rejected records that one answer shows.
 const REJECTS_MAX: usize = 200;
@@ -21,8 +22,12 @@ pub async fn operator(
     principal: Extension<Principal>,
 ) -> Result<Json<Value>, Refused> {
     needs(Role::Operator, &principal)?;
-    let store = served.store.get();
-    let frontier = store.map(|store| store.read().frontier()).unwrap_or_default();
+    let store = served.store.get().cloned();
+    let rows = match store.clone() {
+        None => None,
+        Some(store) => Some(served.ask(move |_| Ok(rows(&store))).await?),
+    };
+    let frontier = store.as_ref().map(|store| store.frontier()).unwrap_or_default();
     let about = &served.about;
     let mut answer = serde_json::to_value(served.telemetry.board()).unwrap_or_default();
     answer["frontier"] = json!(frontier);
@@ -34,13 +39,15 @@ pub async fn operator(
     answer["workers"] = about.workers.into();
     answer["served"] = json!({
         "streams": store.map_or(0, |store| store.streams()),
-        "rows": store.map(|store| {
-            let state = store.read();
-            let rows = TableId::ALL.map(|table| (table.shape().name.to_owned(), state.rows(table).into()));
-            rows.into_iter().collect::<serde_json::Map<String, Value>>()
-        }),
+        "rows": rows,
     });
     Ok(Json(answer))
+}
+
+/// How many rows of each table are held.
+fn rows(store: &Store) -> Map<String, Value> {
+    let state = store.read();
+    TableId::ALL.map(|table| (table.shape().name.to_owned(), state.rows(table).into())).into_iter().collect()
 }
 
 /// The latest rejected records.

@@ -78,6 +78,13 @@ impl Refused {
         Self { retry_after: Some(1), ..refused }
     }
 
+    /// One asker has opened as many streams as one may.
+    pub fn too_many_streams() -> Self {
+        let message = "as many streams are open for this token as for any one; close some";
+        let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", message);
+        Self { retry_after: Some(10), ..refused }
+    }
+
     /// Something broke here.
     pub fn fault(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", message)

@@ -24,7 +24,7 @@ pub async fn show(
     State(served): State<Arc<Served>>,
     Extension(principal): Extension<Principal>,
 ) -> Json<Value> {
-    let frontier = served.store.get().map(|store| store.read().frontier()).unwrap_or_default();
+    let frontier = served.store.get().map(|store| store.frontier()).unwrap_or_default();
     Json(json!({
         "name": &*principal.name,
         "role": principal.role,

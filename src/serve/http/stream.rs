@@ -43,10 +43,13 @@ pub async fn stream(
     if store.streams() >= served.limits.streams_max {
         return Err(Refused::busy("as many streams are open as this server allows"));
     }
+    let each = if served.access.is_open() { usize::MAX } else { served.limits.streams_each_max };
+    let seat = served.seats.take(&principal.name, each).ok_or_else(Refused::too_many_streams)?;
     let followed = served.ask(move |served| follow(served, &store, &queries)).await?;
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING);
     let remains = principal.remains();
     tokio::spawn(async move {
+        let _seat = seat;
         let tell = followed.tell(sender);
         match remains {
             // A token that ends, ends what it opened.
@@ -100,10 +103,8 @@ fn follow(served: &Served, store: &Store, queries: &[Query]) -> Result<Followed,
         let tickets =
             queries.iter().map(|query| hold(served, store, query)).collect::<Result<Vec<_>, _>>()?;
         let (shown, ticks) = store.follow(|state| {
-            let frontier = state.frontier();
-            let (_, labels, topics) = state.parts();
-            let all = queries.iter().map(|query| topics.snapshot(query, frontier, labels));
-            all.collect::<Option<Vec<_>>>().map(|snapshots| (snapshots, frontier))
+            let all = queries.iter().map(|query| state.snapshot(query));
+            all.collect::<Option<Vec<_>>>().map(|snapshots| (snapshots, state.frontier()))
         });
         if let Some((snapshots, frontier)) = shown {
             return Ok(Followed { tickets, snapshots, frontier, ticks });
@@ -124,7 +125,7 @@ fn hold(served: &Served, store: &Store, query: &Query) -> Result<Ticket, Refused
         // What has changed behind the edge must be in ClickHouse by now: nobody would tell of it.
         let late = past.as_ref().is_some_and(|past| past.epoch < state.gone(query.table));
         if fits(past.as_ref(), served, query, &state) && !late {
-            let (epoch, gathered) = (state.frontier().epoch, state.gather(query, past.clone()));
+            let (epoch, gathered) = (state.frontier().epoch, state.gather(query, past.as_ref()));
             drop(state);
             if let Some(ticket) = store.start(epoch, gathered)? {
                 return Ok(ticket);

@@ -65,7 +65,7 @@ fn answer(
     form: Form,
 ) -> Result<Response, Refused> {
     let store = served.store()?;
-    let now = store.read().frontier();
+    let now = store.frontier();
     // Whoever has waited for another's answer takes it, though an epoch may have passed since they asked.
     // What came from ClickHouse may be behind: then it is asked again.
     let true_still = |then: &Frontier| then.epoch >= now.epoch && then.history_epoch.is_none();
@@ -89,7 +89,7 @@ fn groups(served: &Served, store: &Store, query: &Query) -> Result<(Groups, Fron
             past.iter().for_each(|past: &Past| past.add_to(&mut groups));
             state.sum_up(&mut groups)?;
             let frontier = state.frontier_of(query);
-            return Ok((groups, past.map_or(frontier, |past| past.frontier(frontier))));
+            return Ok((groups, past.map_or(frontier, |past| frontier.since(past.until, past.epoch))));
         }
         drop(state);
         past = past_of(served, store, query)?;

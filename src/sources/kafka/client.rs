@@ -1,5 +1,6 @@
 //! The client library: its settings, and what it reports.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use serde::Deserialize;
 
 use super::error::KafkaSourceError;
 use super::status::Status;
@@ -31,6 +33,13 @@ impl ClientContext for Reporter {
         }
     }
 
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice(statistics) {
+            Ok(Statistics { topics }) => self.0.set_ends(topics.into_iter().map(Topic::ends).collect()),
+            Err(error) => tracing::debug!(%error, "the Kafka client's statistics can't be read"),
+        }
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.0.down(reason),
@@ -38,6 +47,30 @@ impl ClientContext for Reporter {
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => self.0.refuse(reason),
             _ => tracing::debug!(reason, "the Kafka client reports: {error}"),
         }
+    }
+}
+
+/// What is of interest of the library's statistics.
+#[derive(Deserialize)]
+struct Statistics {
+    topics: HashMap<String, Topic>,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    partitions: HashMap<i32, Ends>,
+}
+
+#[derive(Deserialize)]
+struct Ends {
+    /// Behind the last record that is not of an open transaction; negative while it is not known.
+    ls_offset: i64,
+}
+
+impl Topic {
+    fn ends((name, topic): (String, Topic)) -> (String, HashMap<i32, i64>) {
+        let ends = topic.partitions.into_iter().map(|(partition, ends)| (partition, ends.ls_offset));
+        (name, ends.filter(|(partition, end)| *partition >= 0 && *end >= 0).collect())
     }
 }
 
@@ -70,7 +103,9 @@ pub fn start(
         // A fetch that brings little costs a broker as much as one that brings much.
         .set("fetch.min.bytes", "65536")
         .set("fetch.wait.max.ms", "50")
-        .set("reconnect.backoff.max.ms", "1000");
+        .set("reconnect.backoff.max.ms", "1000")
+        // How much waits in the brokers is told so often.
+        .set("statistics.interval.ms", "1000");
     for (key, value) in &config.client {
         client.set(key, value.expose());
     }

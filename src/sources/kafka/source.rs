@@ -276,6 +276,12 @@ impl KafkaSource {
         feeds.map(seen).collect()
     }
 
+    /// How many records of a partition wait in the broker, by what that told last; nothing before it has.
+    pub fn behind(&self, place: &TopicPartition) -> Option<i64> {
+        let next = self.partitions.iter().find(|partition| partition.place == *place)?.next;
+        self.status.end(&place.topic, place.partition).map(|end| (end - next).max(0))
+    }
+
     /// Whether this source reads a partition.
     pub fn owns(&self, place: &TopicPartition) -> bool {
         self.partitions.iter().any(|partition| partition.place == *place)

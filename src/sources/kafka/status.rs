@@ -1,5 +1,6 @@
 //! What is known about the brokers, for metrics; each change is logged once.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -18,12 +19,26 @@ pub struct SourceState {
 
 /// The part of the state that the client's own threads report.
 #[derive(Debug, Default)]
-pub struct Status(Mutex<SourceState>);
+pub struct Status {
+    state: Mutex<SourceState>,
+    ends: Mutex<HashMap<String, HashMap<i32, i64>>>,
+}
 
 impl Status {
+    /// Brokers have told where these topics end.
+    pub fn set_ends(&self, ends: HashMap<String, HashMap<i32, i64>>) {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
+    }
+
+    /// The offset behind the last record of a partition that can be read, as a broker told it last.
+    pub fn end(&self, topic: &str, partition: i32) -> Option<i64> {
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.get(topic)?.get(&partition).copied()
+    }
+
     /// Every broker is lost.
     pub fn down(&self, what: &str) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.last_error = Some(what.to_owned());
         if state.brokers_down_since.is_none() {
             state.brokers_down_since = Some(Instant::now());
@@ -33,18 +48,18 @@ impl Status {
 
     /// A broker refuses our login or certificate.
     pub fn refuse(&self, what: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(what.to_owned());
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(what.to_owned());
         self.trouble(what.to_owned());
     }
 
     /// What a broker said when it last refused us.
     pub fn refused(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
     }
 
     /// A broker answered.
     pub fn up(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.refused = None;
         if let Some(since) = state.brokers_down_since.take() {
             tracing::info!(seconds = since.elapsed().as_secs(), "Kafka can be reached again");
@@ -54,7 +69,7 @@ impl Status {
     /// Something went wrong that the client mends by itself. Logged when it is not what went wrong
     /// last.
     pub fn trouble(&self, what: String) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.last_error.as_ref() != Some(&what) {
             tracing::warn!(error = %what, "trouble with Kafka");
             state.last_error = Some(what);
@@ -63,6 +78,6 @@ impl Status {
 
     /// How things stand.
     pub fn state(&self) -> SourceState {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -53,6 +53,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A tool that fetches another.
+    #[error("{0} failed; run it by hand to see why")]
+    Tool(String),
     /// The program `services` is missing, or of another version.
     #[error("{0}; build it with `cargo build -p advertisex-services`")]
     Launcher(String),

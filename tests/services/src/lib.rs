@@ -44,6 +44,7 @@ mod kafka;
 mod launcher;
 mod net;
 mod process;
+mod python;
 mod registry;
 mod s3;
 mod server;
@@ -55,6 +56,7 @@ pub use clickhouse::{CLICKHOUSE_VARIABLE, ClickHouse, ClickHouseSettings};
 pub use error::{Error, Result};
 pub use kafka::{KAFKA_VARIABLE, Kafka, KafkaSettings};
 pub use process::PROTOCOL;
+pub use python::schemathesis;
 pub use s3::{S3, S3Settings};
 
 /// Downloads all that [`Kafka::start`] needs; nothing to do if it is in the cache.

@@ -30,6 +30,9 @@ pub(crate) const AXE: Artifact = Artifact {
     sha256: "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745",
 };
 
+/// The version of schemathesis.
+pub(crate) const SCHEMATHESIS_VERSION: &str = "4.32.5";
+
 /// The version of S3Proxy.
 pub(crate) const S3PROXY_VERSION: &str = "4.1.0";
 
