@@ -69,18 +69,18 @@ fn properties(columns: &[Column]) -> Result<WriterProperties> {
         WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?));
     for (at, column) in columns.iter().enumerate() {
         let path = ColumnPath::from(column.name);
-        properties = match column.kind {
-            // Rows are in the order of the first column, so its bounds help a reader to skip row
-            // groups; those of other texts are nearly the same in every group.
-            ColumnKind::Text if at > 0 => {
-                properties.set_column_statistics_enabled(path, EnabledStatistics::None)
-            }
-            // Amounts hardly ever repeat, so that a dictionary of them is a waste.
-            ColumnKind::Int if column.name.ends_with("_micros") => properties
+        // Rows are in the order of the first column, so its bounds help a reader to skip row groups; those
+        // of the others are nearly the same in every group.
+        if at > 0 {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        // A dictionary looks every value up. Counts are small, and packed they take as few bits; amounts
+        // hardly ever repeat.
+        if column.kind == ColumnKind::Int {
+            properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
-            _ => properties,
-        };
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
     }
     Ok(properties.build())
 }
