@@ -65,6 +65,31 @@ pub trait CellSink {
     }
 }
 
+/// Hands each cell to two.
+pub struct Both<'a, A, B>(pub &'a mut A, pub &'a mut B);
+
+impl<A: CellSink, B: CellSink> CellSink for Both<'_, A, B> {
+    fn int(&mut self, value: i64) {
+        self.0.int(value);
+        self.1.int(value);
+    }
+
+    fn text(&mut self, text: Text<'_>) {
+        self.0.text(text);
+        self.1.text(text);
+    }
+
+    fn ints<const N: usize>(&mut self, values: [i64; N]) {
+        self.0.ints(values);
+        self.1.ints(values);
+    }
+
+    fn window(&mut self, start_millis: i64) {
+        self.0.window(start_millis);
+        self.1.window(start_millis);
+    }
+}
+
 /// An order-independent digest of a table: the sum of the 128-bit hashes (XXH3) of its rows as
 /// lines of CSV, without their line ends.
 ///

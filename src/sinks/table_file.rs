@@ -5,7 +5,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io::Write;
 
-use super::cells::Digest;
+use super::cells::{Both, Digest};
 use super::clickhouse::ClickHouseError;
 use super::csv::{self, Lines};
 use super::directory::{DirectoryError, PendingDirectory};
@@ -125,10 +125,9 @@ fn row_group<R: TableRow>(
 ) -> parquet::errors::Result<RowGroup> {
     let mut group = encoder.start()?;
     for row in scattered(rows) {
-        row.cells(texts, lines);
+        row.cells(texts, &mut Both(lines, &mut group));
         lines.end_line();
         lines.clear();
-        row.cells(texts, &mut group);
         group.end_row()?;
     }
     group.finish()
