@@ -9,7 +9,6 @@ use super::shape::{Kind, Shape, Step, TableId};
 use dataflows::model::events::Device;
 use dataflows::model::lookups::Model;
 use dataflows::model::reject::{Feed, Reason};
-use dataflows::model::time::EventTime;
 
 /// The document of a server that tells nobody apart, or of one that does.
 pub fn document(is_open: bool) -> Value {
@@ -147,7 +146,7 @@ fn repeated(name: &str, item: Value, description: &str) -> Value {
 }
 
 fn range() -> [Value; 2] {
-    let moment = || json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": EventTime::MAX.millis() }, { "type": "string", "format": "date-time" }] });
+    let moment = || json!({ "anyOf": [{ "type": "integer", "format": "int64", "minimum": i64::MIN, "maximum": i64::MAX }, { "type": "string", "format": "date-time" }] });
     [
         parameter("since", moment(), "windows that begin at this moment or later"),
         parameter("until", moment(), "windows that begin before this moment"),
@@ -251,9 +250,11 @@ fn dimensions() -> Value {
         "name": "dimension", "in": "path", "required": true,
         "schema": { "enum": ["campaign", "advertiser", "creative", "site"] },
     });
+    let mut answers = answers(shown, "ids and their attributes");
+    answers["404"] = json!({ "$ref": "#/components/responses/Error" });
     json!({ "get": {
         "operationId": "dimension", "summary": "What ids stand for", "parameters": [which],
-        "responses": answers(shown, "ids and their attributes"),
+        "responses": answers,
     } })
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::{Extension, Json};
+use dataflows::model::reject::{Feed, Reason};
 use serde_json::{Map, Value, json};
 
 use super::reply::Refused;
@@ -62,12 +63,26 @@ pub async fn rejects(
     let (mut feed, mut reason) = (None, None);
     for (name, text) in &pairs {
         match name.as_str() {
-            "feed" => feed = Some(text.as_str()),
-            "reason" => reason = Some(text.as_str()),
+            "feed" => one(&mut feed, name, text, Feed::ALL.map(Feed::as_str))?,
+            "reason" => one(&mut reason, name, text, Reason::ALL.map(Reason::as_str))?,
             "limit" => {}
             _ => return Err(Refused::bad(name, "rejects has feed, reason and limit")),
         }
     }
     let rows = served.telemetry.rejects(feed, reason, page.limit.unwrap_or(REJECTS_MAX));
     Ok(Json(json!({ "rows": rows })))
+}
+
+/// One of some words, said once.
+fn one<const N: usize>(
+    said: &mut Option<&'static str>,
+    name: &str,
+    text: &str,
+    words: [&'static str; N],
+) -> Result<(), Refused> {
+    let known = words.into_iter().find(|word| *word == text).filter(|_| said.is_none());
+    let word =
+        known.ok_or_else(|| Refused::bad(name, format!("one of {} is expected, once", words.join(", "))))?;
+    *said = Some(word);
+    Ok(())
 }
