@@ -184,3 +184,43 @@ fn a_collector_is_sent_all_metrics_again_and_again_though_it_refuses_some() {
         point["asInt"] == "1" && point["attributes"][0]["value"]["stringValue"] == "events"
     }));
 }
+
+#[test]
+fn the_first_process_shows_what_all_of_them_tell() {
+    let (first, second) = (Telemetry::default(), Telemetry::default());
+    let origin = Origin { file: "events".into(), position: Position::Byte(0) };
+    for (telemetry, process, epoch) in [(&first, 0, 9_000), (&second, 1, 7_000)] {
+        let mut batch = Batch::default();
+        batch.clicks.push(Default::default());
+        batch.rejects.push(Reject::malformed(Feed::Events, origin.clone(), b"?", ""));
+        telemetry.batch(&batch);
+        telemetry.load(Load { process, worker: process, busy: 0.5, records_per_s: 1.0 });
+        telemetry.sink(SinkState::new("clickhouse", String::new(), epoch));
+        let place = TopicPartition { topic: "events".into(), partition: process as i32 };
+        telemetry.partition(&place, Reading { behind: Some(3), ..Reading::default() });
+    }
+    second.sink(SinkState::new("clickhouse", "away".to_owned(), 7_000));
+    // As it comes from another process.
+    let written = bincode::serialize(&second.board()).expect("it can be written");
+    let (rejected, last) = second.rejected_since(0);
+    assert_eq!(second.rejected_since(last).0.len(), 0, "each is told once");
+    first.other(1, bincode::deserialize(&written).expect("it can be read"), rejected);
+    let shown = serde_json::to_value(first.board()).expect("JSON");
+    let events = shown["feeds"].as_array().expect("feeds").iter().find(|feed| feed["feed"] == "events");
+    assert_eq!(
+        (&events.expect("events")["received"], &events.expect("events")["rejected"]),
+        (&4.into(), &2.into())
+    );
+    assert_eq!(shown["rejects"][0]["count"], 2);
+    assert_eq!(
+        (shown["partitions"][1]["behind"].as_i64(), shown["live_events"]["clicks"].as_i64()),
+        (Some(3), Some(2))
+    );
+    assert_eq!(shown["workers_load"].as_array().map(Vec::len), Some(2));
+    let sink = &shown["sinks"][0];
+    assert_eq!(
+        (&sink["healthy"], &sink["message"], &sink["epoch"]),
+        (&false.into(), &"away".into(), &7_000.into())
+    );
+    assert_eq!(first.rejects(None, None, 10).len(), 2);
+}
