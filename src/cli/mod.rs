@@ -103,6 +103,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     use crate::generate::GenerateError;
     use crate::runtime::generation::GenerationError;
     use crate::runtime::live::LiveError;
+    use crate::runtime::live::erasure::EraseError;
     use crate::runtime::replay::ReplayError;
     use crate::runtime::supervisor::SupervisorError;
     use crate::sinks::directory::DirectoryError;
@@ -114,6 +115,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         return exit::DIFFERS;
     }
     if error.downcast_ref().is_some_and(crate::runtime::cluster::ClusterError::is_usage) {
+        return exit::USAGE;
+    }
+    if let Some(EraseError::NobodyNamed) = error.downcast_ref() {
         return exit::USAGE;
     }
     if let Some(GenerateError::NotEmpty { .. } | GenerateError::NotOurs { .. }) = error.downcast_ref() {
