@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::answer::{Cell, CellKind, Rows};
 use super::labels::Labels;
-use super::query::{Pairs, QueryError, Scope, at_most, time};
+use super::query::{Pairs, QueryError, Scope, few_of_each, time};
 use crate::sinks::clickhouse::Upsert;
 
 /// Paths of conversions, up to a number of touches: beyond it the oldest go.
@@ -59,19 +59,14 @@ impl PathQuery {
     /// # Errors
     /// A parameter is unknown, or its value.
     pub fn parse(pairs: &Pairs, scope: Scope) -> Result<Self, QueryError> {
+        few_of_each(pairs)?;
         let mut query = Self { scope, newest_first: true, ..Self::default() };
         for (name, text) in pairs {
             match name.as_str() {
                 "since" => query.since = Some(time(name, text)?),
                 "until" => query.until = Some(time(name, text)?),
-                "campaign_id" => {
-                    query.campaigns.insert(Name::new(text));
-                    at_most(name, query.campaigns.len())?;
-                }
-                "advertiser_id" => {
-                    query.advertisers.insert(Name::new(text));
-                    at_most(name, query.advertisers.len())?;
-                }
+                "campaign_id" => _ = query.campaigns.insert(Name::new(text)),
+                "advertiser_id" => _ = query.advertisers.insert(Name::new(text)),
                 "conversion_id" => query.conversion = Some(Id::new(text)),
                 "sort" if text == "time" => query.newest_first = false,
                 "sort" if text == "-time" => query.newest_first = true,

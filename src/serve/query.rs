@@ -115,6 +115,7 @@ impl Query {
     /// A parameter is unknown, or its value.
     pub fn parse(table: TableId, pairs: &Pairs, scope: Scope) -> Result<Self, QueryError> {
         let shape = table.shape();
+        few_of_each(pairs)?;
         let mut query = Self { scope, ..Self::everything(table) };
         for (name, text) in pairs {
             match name.as_str() {
@@ -123,9 +124,7 @@ impl Query {
                 "step" => query.step = step(shape, text)?,
                 "group_by" => query.group_by = group_by(shape, text)?,
                 "advertiser_id" if table.has_campaigns() => {
-                    let advertisers = query.advertisers.get_or_insert_default();
-                    advertisers.insert(Name::new(text));
-                    at_most(name, advertisers.len())?;
+                    query.advertisers.get_or_insert_default().insert(Name::new(text));
                 }
                 "sort" | "limit" | "offset" | "format" => {}
                 _ => query.filter(name, text)?,
@@ -153,7 +152,7 @@ impl Query {
             self.filters.iter().position(|(column, _)| *column == at).unwrap_or_default()
         });
         self.filters[known].1.insert(value, canonical(shape.keys[at].kind, text));
-        at_most(name, self.filters[known].1.len())
+        Ok(())
     }
 
     /// Whether campaigns are let through or not by whom they belong to.
@@ -212,12 +211,17 @@ impl Page {
 }
 
 /// # Errors
-/// There are more values than a filter may have.
-pub fn at_most(name: &str, values: usize) -> Result<(), QueryError> {
-    match values <= VALUES_MAX {
-        true => Ok(()),
-        false => Err(QueryError::new(name, format!("at most {VALUES_MAX} values of one filter"))),
+/// A parameter is said more often than a filter may have values.
+pub fn few_of_each(pairs: &Pairs) -> Result<(), QueryError> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, _) in pairs {
+        let count = counts.entry(name).or_default();
+        *count += 1;
+        if *count > VALUES_MAX {
+            return Err(QueryError::new(name, format!("at most {VALUES_MAX} values of one filter")));
+        }
     }
+    Ok(())
 }
 
 /// A moment: milliseconds since 1970, or RFC 3339.

@@ -35,10 +35,14 @@ pub async fn table(
     let table = known_table(&name, &principal)?;
     let pairs = pairs(query.as_deref());
     let form = Form::parse(&pairs)?;
-    let most = if form == Form::Json { LIMIT_MAX } else { GROUPS_MAX };
-    let limit = if form == Form::Json { LIMIT } else { GROUPS_MAX };
-    let (query, page) = (Query::parse(table, &pairs, principal.scope())?, Page::parse(&pairs, most)?);
+    let limit = rows_of(form);
+    let (query, page) = (Query::parse(table, &pairs, principal.scope())?, Page::parse(&pairs, LIMIT_MAX)?);
     served.ask(move |served| answer(served, &query, &page, limit, form)).await
+}
+
+/// Rows of an answer that doesn't say how many: files hold all.
+fn rows_of(form: Form) -> usize {
+    if form == Form::Json { LIMIT } else { GROUPS_MAX }
 }
 
 /// The table of this name, if the asker may see it.
@@ -149,8 +153,7 @@ pub async fn paths(
 ) -> Result<Response, Refused> {
     let pairs = pairs(query.as_deref());
     let form = Form::parse(&pairs)?;
-    let (most, limit) = if form == Form::Json { (LIMIT_MAX, LIMIT) } else { (GROUPS_MAX, GROUPS_MAX) };
-    let page = Page::parse(&pairs, most)?;
+    let (limit, page) = (rows_of(form), Page::parse(&pairs, LIMIT_MAX)?);
     let mut query = PathQuery::parse(&pairs, principal.scope())?;
     (query.limit, query.offset) = (page.limit.unwrap_or(limit), page.offset);
     served
