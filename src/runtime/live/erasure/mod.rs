@@ -219,15 +219,15 @@ impl Ground {
     ) -> Result<(Receipt, PathBuf), EraseError> {
         let Self { _log, mark, asked, run, store, found, clickhouse, archive, published, epoch } = self;
         let (job, state) = (&options.run.job, &options.run.state);
-        // 1. No run starts, and one that still lives elsewhere ends.
-        let mut mark = mark.unwrap_or_else(|| Mark::new(&asked, published));
-        mark.write(state)?;
+        // 1. A run that still lives elsewhere ends, and none starts before this is done.
         let mut rewriter = claim(config, options, &store, &found, &run)?;
         let now = clickhouse.frontier(job, 0)?.unwrap_or_default();
         if now != published {
             let (checkpoint, archived) = (found.manifest.epoch, published);
             return Err(EraseError::Unsettled { checkpoint, published: now, archived });
         }
+        let mut mark = mark.unwrap_or_else(|| Mark::new(&asked, published));
+        mark.write(state)?;
         let keeper = archive.map(|FoundArchive { store, cold, found, lock }| {
             Keeper::claim(store, cold, found, &run).map(|keeper| (keeper, lock))
         });
@@ -329,8 +329,7 @@ fn claim(
 ) -> Result<Rewriter, EraseError> {
     let rewriter = Rewriter::claim(Arc::clone(store), found, run, config.checkpoint.segment_bytes_max)?;
     if is_foreign(found, &options.run) {
-        let claimed = Instant::now();
-        std::thread::sleep((LEASE + MARGIN).saturating_sub(claimed.elapsed()));
+        std::thread::sleep(LEASE + MARGIN);
     }
     Ok(rewriter)
 }
