@@ -15,8 +15,8 @@
 //! impression of its auction is in a window that is not frozen (it would be a win no more).
 
 use crate::graphs::catalogue::{Inputs, Session, Traces};
-use crate::graphs::impressions::ClickAt;
-use crate::model::events::{Bid, Click, Conversion, Impression, Placed};
+use crate::graphs::impressions::{ClickAt, Served};
+use crate::model::events::{Bid, Click, Conversion, Impression};
 use crate::model::horizon::{Freezes, Horizon};
 use crate::model::ids::Id;
 use crate::model::reject::{Quality, QualityKey};
@@ -67,7 +67,7 @@ pub struct Gone {
 pub struct Expiry {
     horizon: Horizon,
     epoch: Epoch,
-    bids: Walk<Bid, Placed<Minute>>,
+    bids: Walk<Bid, Served>,
     impressions: Walk<Impression, ClickAt>,
     clicks: Walk<Click, ()>,
     conversions: Walk<Conversion, ()>,
@@ -108,7 +108,7 @@ impl Expiry {
         } = self;
         let mut left = budget;
         let (horizon, epoch, freeze) = (&*horizon, *epoch, horizon.freeze);
-        let wins = |place: &Placed<Minute>| !place.window.hour().is_frozen(freeze);
+        let wins = |served: &Served| !served.place.window.hour().is_frozen(freeze);
         let clicked = |click: &ClickAt| !click.ts.minute().is_frozen(freeze);
         let Inputs { bids, impressions, clicks, conversions, quality, .. } = inputs;
         gone.bids += bids_walk.work(horizon, epoch, &mut left, wins, bids, &mut kept.bids);

@@ -1,6 +1,10 @@
 //! A row as a sequence of cells, so that each table is written down once and every format reads it.
 
+use dataflows::model::ids::Name;
 use xxhash_rust::xxh3::xxh3_128;
+
+/// The highest bit of each of eight bytes.
+const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
 
 /// What a column holds.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -47,12 +51,83 @@ impl<'a> Text<'a> {
     }
 }
 
+/// A text of up to seven bytes, which is copied as one number.
+#[derive(Copy, Clone, Debug)]
+pub struct Short {
+    /// The text from the highest byte on, and its length in the lowest.
+    packed: u64,
+}
+
+impl Short {
+    /// The text of a name, if it is short.
+    pub fn of_name(name: Name) -> Option<Self> {
+        name.short().map(|text| Self { packed: u64::from_be_bytes(text) })
+    }
+
+    /// A word of ours, which is short.
+    pub const fn word(word: &str) -> Self {
+        assert!(word.len() < 8, "a short word");
+        let mut bytes = [0; 8];
+        let mut len = 0;
+        while len < word.len() {
+            bytes[len] = word.as_bytes()[len];
+            len += 1;
+        }
+        bytes[7] = len as u8;
+        Self { packed: u64::from_be_bytes(bytes) }
+    }
+
+    /// The length of the text.
+    fn len(self) -> usize {
+        (self.packed & 7) as usize
+    }
+
+    /// Appends the text.
+    #[inline]
+    pub fn append_to(self, out: &mut Vec<u8>) {
+        self.append(self.packed, self.len(), out);
+    }
+
+    /// Appends the text as a cell of CSV and a comma behind it, if it needs no quotes.
+    #[inline]
+    pub fn append_cell_to(self, out: &mut Vec<u8>) -> bool {
+        let len = self.len();
+        // In place of what is behind the text, bytes that need none.
+        let text = self.packed | (!HIGH_BITS >> (8 * len));
+        // What needs quotes is less than a hyphen. Less that, such a byte gets its highest bit, and so does
+        // one that has it: who is in doubt looks closer.
+        let doubtful = (text.wrapping_sub(u64::from_ne_bytes([b'-'; 8])) | text) & HIGH_BITS != 0;
+        if doubtful && !self.text(|text| text.plain) {
+            return false;
+        }
+        let comma = u64::from(b',') << (56 - 8 * len);
+        self.append(self.packed & !0xff | comma, len + 1, out);
+        true
+    }
+
+    fn append(self, bytes: u64, len: usize, out: &mut Vec<u8>) {
+        let end = out.len() + len;
+        out.extend_from_slice(&bytes.to_be_bytes());
+        out.truncate(end);
+    }
+
+    /// Reads the text.
+    pub fn text<T>(self, read: impl FnOnce(Text<'_>) -> T) -> T {
+        read(Text::new(&self.packed.to_be_bytes()[..self.len()]))
+    }
+}
+
 /// Receives the cells of rows, column by column.
 pub trait CellSink {
     /// The next cell is an integer.
     fn int(&mut self, value: i64);
     /// The next cell is text.
     fn text(&mut self, text: Text<'_>);
+
+    /// The next cell is a short text.
+    fn short(&mut self, text: Short) {
+        text.text(|text| self.text(text));
+    }
 
     /// The next cells are integers.
     fn ints<const N: usize>(&mut self, values: [i64; N]) {
@@ -77,6 +152,11 @@ impl<A: CellSink, B: CellSink> CellSink for Both<'_, A, B> {
     fn text(&mut self, text: Text<'_>) {
         self.0.text(text);
         self.1.text(text);
+    }
+
+    fn short(&mut self, text: Short) {
+        self.0.short(text);
+        self.1.short(text);
     }
 
     fn ints<const N: usize>(&mut self, values: [i64; N]) {

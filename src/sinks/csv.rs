@@ -1,6 +1,6 @@
 //! Rows as lines of CSV (RFC 4180, `\n` line ends, quotes only where needed).
 
-use super::cells::{CellSink, Column, Digest, Text};
+use super::cells::{CellSink, Column, Digest, Short, Text};
 
 /// The line that names the columns.
 pub fn header(columns: &[Column]) -> Vec<u8> {
@@ -89,6 +89,12 @@ impl CellSink for Lines {
         self.bytes.push(b',');
     }
 
+    fn short(&mut self, short: Short) {
+        if !short.append_cell_to(&mut self.bytes) {
+            short.text(|text| self.text(text));
+        }
+    }
+
     fn window(&mut self, start_millis: i64) {
         let (last, written) = &mut self.window;
         if *last != start_millis || written.is_empty() {
@@ -112,6 +118,9 @@ mod tests {
         lines.window(0);
         lines.text(Text::from("say \"hi\""));
         lines.int(1_234);
+        for word in ["", "a,b", "\"", "\n", "\r", "-.!#", "seven.."] {
+            lines.short(Short::word(word));
+        }
         lines.end_line();
         lines.window(60_000);
         lines.text(Text::from(""));
@@ -119,7 +128,10 @@ mod tests {
         lines.end_line();
         let (bytes, digest) = lines.finish();
         let text = String::from_utf8(bytes).expect("UTF-8");
-        assert_eq!(text, "0,\"a,b\",-7\n0,\"say \"\"hi\"\"\",1234\n60000,,9\n");
+        assert_eq!(
+            text,
+            "0,\"a,b\",-7\n0,\"say \"\"hi\"\"\",1234,,\"a,b\",\"\"\"\"\",\"\n\",\"\r\",-.!#,seven..\n60000,,9\n"
+        );
         let mut expected = Digest::default();
         text.lines().rev().for_each(|line| expected.add_line(line.as_bytes()));
         assert_eq!(digest, expected);

@@ -18,7 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
-use super::cells::{CellSink, Column, ColumnKind, Text};
+use super::cells::{CellSink, Column, ColumnKind, Short, Text};
 
 /// Rows of a row group at most.
 pub const ROW_GROUP_ROWS: usize = 1 << 18;
@@ -180,6 +180,14 @@ impl CellSink for RowGroupBuilder<'_> {
         }
         self.next += 1;
     }
+
+    fn short(&mut self, short: Short) {
+        if let Cells::Text { ends, bytes } = &mut self.columns[self.next] {
+            short.append_to(bytes);
+            ends.push(bytes.len() as i32);
+        }
+        self.next += 1;
+    }
 }
 
 #[cfg(test)]
@@ -208,9 +216,12 @@ mod tests {
         // The second group is encoded before the first one is appended; both are several batches.
         let group = |rows: std::ops::Range<i64>| {
             let mut group = encoder.start().expect("starts");
-            for (hour, site, spend) in rows.map(row) {
+            for (n, (hour, site, spend)) in rows.map(|n| (n, row(n))) {
                 group.window(hour);
-                group.text(Text::from(&*site));
+                match n % 2 {
+                    0 => group.text(Text::from(&*site)),
+                    _ => group.short(Short::word(&site)),
+                }
                 group.int(spend);
                 group.end_row().expect("encodes");
             }

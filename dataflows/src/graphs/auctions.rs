@@ -1,18 +1,19 @@
-//! Which bids count, and which of them won?
+//! Which bids count, and which of them won? And what do the impressions add that were served?
 //!
-//! SQL: bids deduplicated by `(auction_id, campaign_id)`, `LEFT JOIN` counted impressions on
+//! SQL: bids deduplicated by `(auction_id, campaign_id)`, `FULL JOIN` counted impressions on
 //! both columns; `bid_requests` is `COUNT(DISTINCT auction_id)`.
 //!
 //! ```text
-//!   bids by auction ──────────────┐         ┌─▶ facts: bids, wins
+//!   bids by auction ──────────────┐         ┌─▶ facts: bids, wins, impressions, spend
 //!                                 ├─ rule ──┼─▶ supply: requests, bids, wins
 //!   counted impressions by auction┘         └─▶ quality
 //! ```
 //!
-//! *Keys*: the auction. *State*: the bids, and of each counted impression its place; bounded by
-//! the retention of the inputs. *Late events*: an impression before its bid is no win until the
+//! *Keys*: the auction. *State*: the bids, and of each counted impression its place and cost; bounded
+//! by the retention of the inputs. *Late events*: an impression before its bid is no win until the
 //! bid comes; a better bid replaces the accepted one everywhere.
 
+use differential_dataflow::difference::Semigroup;
 use serde::{Deserialize, Serialize};
 
 use crate::model::events::{Bid, Country, Device, Placed};
@@ -24,6 +25,7 @@ use crate::model::time::{Hour, Minute};
 use crate::operators::regroup::{GroupRule, Lanes};
 
 use super::dedup::elect;
+use super::impressions::Served;
 
 /// The key of `supply_hour`.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
@@ -80,7 +82,7 @@ pub struct Auctions;
 impl GroupRule for Auctions {
     type Key = Id;
     type Left = Bid;
-    type Right = Placed<Minute>;
+    type Right = Served;
     type First = Placed<Minute>;
     type FirstDiff = Measures;
     type Second = SupplyKey;
@@ -92,7 +94,7 @@ impl GroupRule for Auctions {
         &self,
         _: &Id,
         bids: &[(Bid, isize)],
-        impressions: &[(Placed<Minute>, isize)],
+        impressions: &[(Served, isize)],
         _: &Lookups,
         lanes: &mut Lanes<Self>,
     ) {
@@ -101,12 +103,25 @@ impl GroupRule for Auctions {
         for candidates in bids.chunk_by(|a, b| a.0.dims.campaign == b.0.dims.campaign) {
             let Some(bid) = elect(Feed::BidRequests, candidates, &mut lanes.third) else { continue };
             let place = Placed::new(bid.ts.minute(), &bid.dims);
-            lanes.first.give(place, Measures { bids: 1, bid_micros: bid.bid.0, ..Measures::default() });
-
+            let mut here = Measures { bids: 1, bid_micros: bid.bid.0, ..Measures::default() };
             supply.at(place).bids += 1;
-            for (won, count) in impressions.iter().filter(|(won, _)| won.campaign == bid.dims.campaign) {
-                lanes.first.give(*won, Measures { wins: *count as i32, ..Measures::default() });
-                supply.at(*won).wins += *count as i64;
+            let won = impressions.iter().filter(|(served, _)| served.place.campaign == bid.dims.campaign);
+            for (served, count) in won {
+                let measures = Measures { wins: *count as i32, ..served.measures(*count) };
+                // Mostly it is served in the minute of its auction, and is one fact with the bid.
+                if served.place == place {
+                    here.plus_equals(&measures);
+                } else {
+                    lanes.first.give(served.place, measures);
+                }
+                supply.at(served.place).wins += *count as i64;
+            }
+            lanes.first.give(place, here);
+        }
+        for (served, count) in impressions {
+            let campaign = served.place.campaign;
+            if bids.binary_search_by_key(&campaign, |(bid, _)| bid.dims.campaign).is_err() {
+                lanes.first.give(served.place, served.measures(*count));
             }
         }
         for (key, mut sums) in supply.0 {

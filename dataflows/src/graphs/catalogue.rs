@@ -24,7 +24,7 @@ use super::auctions::{Auctions, SupplyKey};
 use super::booking::Booking;
 use super::dedup::Dedup;
 use super::flood::Flood;
-use super::impressions::{ClickAt, Impressions};
+use super::impressions::{ClickAt, Impressions, Served};
 use super::reach::reach;
 use super::residue::{self, Residue};
 use super::touches::Touches;
@@ -128,7 +128,7 @@ pub struct Traces {
     /// Conversions, by id.
     pub conversions: ValTrace<Id, Conversion>,
     /// Counted impressions, by auction.
-    pub impressions_by_auction: ValTrace<Id, Placed<Minute>>,
+    pub impressions_by_auction: ValTrace<Id, Served>,
     /// Clicks that count as records, by impression.
     pub clicks_by_impression: ValTrace<Id, ClickAt>,
     /// `quality_minute`.
@@ -201,7 +201,7 @@ pub fn build_traced(scope: Scope<'_, Epoch>) -> (Inputs, Outputs, Traces) {
     // 3. Bids, and which of them won.
     let bids: Keyed<Id, Bid> = bids.arrange_by("bids by auction", whole);
     let impressions_by_auction =
-        seen.first.clone().arrange_by("impressions by auction", |seen| (seen.auction, seen.place));
+        seen.first.clone().arrange_by("impressions by auction", |seen| (seen.auction, seen.served));
     let (bids_held, impressions_of) = (bids.trace.clone(), impressions_by_auction.trace.clone());
     let auctions =
         regroup("join impressions to bids", bids, impressions_by_auction, lookups.clone(), Auctions);
@@ -235,10 +235,9 @@ pub fn build_traced(scope: Scope<'_, Epoch>) -> (Inputs, Outputs, Traces) {
     );
 
     // 5. The tables.
-    let served = explode(seen.first.clone());
     // What is added up by minute and by hour travels once, for both: a campaign's hours are whole on
     // a worker.
-    let facts = auctions.first.concatenate([served, touches.second, booking.first]).inner;
+    let facts = auctions.first.concatenate([touches.second, booking.first]).inner;
     let facts = to_campaigns(facts);
     let performance_minute = facts
         .clone()
@@ -310,13 +309,6 @@ fn to_campaigns<'scope>(
     facts: StreamVec<'scope, Epoch, (Placed<Minute>, Epoch, Measures)>,
 ) -> VecCollection<'scope, Epoch, Placed<Minute>, Measures> {
     facts.exchange(|(place, _, _)| (place.window.hour(), place.campaign).route()).as_collection()
-}
-
-/// What counted impressions add to the performance tables.
-fn explode<'scope>(
-    counted: VecCollection<'scope, Epoch, super::impressions::Counted, isize>,
-) -> VecCollection<'scope, Epoch, Placed<Minute>, Measures> {
-    counted.explode(|seen| Some((seen.place, seen.measures())))
 }
 
 fn watch<K, R>(probe: &Handle<Epoch>, table: &Summed<'_, K, R>)

@@ -16,6 +16,7 @@
 
 use std::collections::HashSet;
 
+use differential_dataflow::difference::Multiply;
 use serde::{Deserialize, Serialize};
 
 use crate::model::events::{Impression, Placed};
@@ -46,6 +47,13 @@ pub struct Counted {
     pub auction: Id,
     /// Who saw it.
     pub user: Id,
+    /// What it counts for.
+    pub served: Served,
+}
+
+/// What an impression that counts is worth.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+pub struct Served {
     /// When and under what it counts.
     pub place: Placed<Minute>,
     /// What it cost.
@@ -54,15 +62,16 @@ pub struct Counted {
     pub viewable: bool,
 }
 
-impl Counted {
-    /// What one such impression adds to the performance tables.
-    pub fn measures(&self) -> Measures {
-        Measures {
+impl Served {
+    /// What so many such impressions add to the performance tables.
+    pub fn measures(&self, count: isize) -> Measures {
+        let one = Measures {
             impressions: 1,
             viewable: i32::from(self.viewable),
             spend_micros: self.cost.0,
             ..Measures::default()
-        }
+        };
+        one.multiply(&count)
     }
 }
 
@@ -112,7 +121,7 @@ impl GroupRule for Impressions {
             lanes.third.count(QualityKey { minute, feed: Feed::Impressions, what: Quality::Invalid }, 1);
         } else {
             let place = Placed::new(ts.minute(), &dims);
-            lanes.first.give(Counted { auction, user, place, cost, viewable }, 1);
+            lanes.first.give(Counted { auction, user, served: Served { place, cost, viewable } }, 1);
         }
         if clicks.is_empty() {
             return;

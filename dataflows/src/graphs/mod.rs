@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  bids ───────────────────────▶ auctions ──────────▶ facts, supply
-//!                                   ▲ wins
-//!  impressions ─▶ (arranged once) ─▶ impressions ───▶ facts, reach
+//!                                   ▲ served
+//!  impressions ─▶ (arranged once) ─▶ impressions ───▶ reach
 //!                    │  │  │        ▲    │ timely clicks
 //!  clicks ──▶ dedup ─┼──┼──┼────────┘    ▼
 //!                    │  │  │           flood

@@ -22,7 +22,8 @@ pub fn reach<'scope>(
 ) -> Summed<'scope, (Day, Name), Reach> {
     counted
         .arrange_by("users by day and campaign", |seen| {
-            (((seen.place.window.day(), seen.place.campaign), seen.user), ())
+            let place = seen.served.place;
+            (((place.window.day(), place.campaign), seen.user), ())
         })
         .threshold_semigroup(|_, new: &isize, old: Option<&isize>| {
             let before = old.copied().unwrap_or(0);

@@ -52,11 +52,17 @@ impl Id {
     /// The key of `text`. Equal texts have equal keys in every process and every run.
     pub fn new(text: &str) -> Self {
         if text.len() <= Self::INLINE_MAX {
-            let mut bytes = [0u8; 16];
-            bytes[..text.len()].copy_from_slice(text.as_bytes());
-            bytes[15] = text.len() as u8;
-            let value = u128::from_be_bytes(bytes);
-            return Self { hi: (value >> 64) as u64, lo: value as u64 };
+            let bytes = text.as_bytes();
+            let [hi, lo] = match bytes.first_chunk().zip(bytes.last_chunk()) {
+                // The last eight bytes begin among the first eight, or right behind them.
+                Some((first, last)) => {
+                    let known = 8 * (16 - bytes.len() as u32);
+                    let behind = u64::from_be_bytes(*last).checked_shl(known).unwrap_or(0);
+                    [u64::from_be_bytes(*first), behind]
+                }
+                None => [short(bytes), 0],
+            };
+            return Self { hi, lo: lo | bytes.len() as u64 };
         }
         let hash = xxh3_128(text.as_bytes());
         Self { hi: (hash >> 64) as u64, lo: mark_hashed(hash as u64, Self::INLINE_MAX as u64) }
@@ -109,12 +115,15 @@ impl Name {
     /// The key of `text`. Equal texts have equal keys in every process and every run.
     pub fn new(text: &str) -> Self {
         if text.len() <= Self::INLINE_MAX {
-            let mut bytes = [0u8; 8];
-            bytes[..text.len()].copy_from_slice(text.as_bytes());
-            bytes[7] = text.len() as u8;
-            return Self(u64::from_be_bytes(bytes));
+            return Self(short(text.as_bytes()) | text.len() as u64);
         }
         Self(mark_hashed(xxh3_64(text.as_bytes()), Self::INLINE_MAX as u64))
+    }
+
+    /// The text of a name of up to seven bytes, then zeros; in the last place is its length.
+    pub fn short(self) -> Option<[u8; 8]> {
+        let bytes = self.0.to_be_bytes();
+        (usize::from(bytes[7]) <= Self::INLINE_MAX).then_some(bytes)
     }
 
     /// How this key holds its text.
@@ -127,6 +136,13 @@ impl Name {
             _ => Packed::Hashed,
         }
     }
+}
+
+/// The bytes of a short text, from the highest of a number on.
+fn short(text: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.iter_mut().zip(text).for_each(|(byte, text)| *byte = *text);
+    u64::from_be_bytes(bytes)
 }
 
 /// Keeps a hash apart from inlined text, whose last byte is a length of at most `inline_max`.
@@ -219,10 +235,20 @@ mod tests {
 
     #[test]
     fn short_text_is_its_own_key() {
-        for sample in ["", "a", "u9", "ib-0000000004", "exactly15bytes!", "ünï"] {
+        let samples =
+            ["", "a", "u9", "sevenby", "8 bytes.", "nine bytes", "ib-0000000004", "exactly15bytes!", "ünï"];
+        for sample in samples {
             assert_eq!(text(Id::new(sample).packed()).as_deref(), Some(sample));
         }
-        assert_eq!(text(Name::new("site123").packed()).as_deref(), Some("site123"));
+        for sample in ["", "a", "site123"] {
+            let name = Name::new(sample);
+            assert_eq!(text(name.packed()).as_deref(), Some(sample));
+            assert_eq!(
+                name.short().map(|short| short[..usize::from(short[7])].to_vec()),
+                Some(sample.into())
+            );
+        }
+        assert_eq!(Name::new("eight...").short(), None);
         assert_eq!(Name::new(""), Name::EMPTY);
     }
 

@@ -8,7 +8,7 @@ use dataflows::model::measures::{Credit, Measures, Reach, Supply};
 use dataflows::model::time::{Day, Hour, Minute};
 
 use super::{INT, TEXT, TableRow, columns};
-use crate::sinks::cells::{CellSink, Column, ColumnKind, Text};
+use crate::sinks::cells::{CellSink, Column, ColumnKind, Short, Text};
 use crate::sinks::order::{Place, in_order};
 use crate::sinks::texts::Texts;
 
@@ -46,7 +46,25 @@ fn viewer(country: Country, device: Device) -> u32 {
 }
 
 fn name(texts: &Texts, key: Name, sink: &mut impl CellSink) {
-    texts.name(key, |text| sink.text(text));
+    match Short::of_name(key) {
+        Some(short) => sink.short(short),
+        None => texts.name(key, |text| sink.text(text)),
+    }
+}
+
+/// The cells of a country and a device.
+fn seen_on(country: Country, device: Device, sink: &mut impl CellSink) {
+    const DEVICES: [Short; Device::ALL.len()] = {
+        let mut words = [Short::word(""); Device::ALL.len()];
+        let mut at = 0;
+        while at < words.len() {
+            words[at] = Short::word(Device::ALL[at].as_str());
+            at += 1;
+        }
+        words
+    };
+    sink.short(Short::word(country.as_str()));
+    sink.short(DEVICES[device as usize]);
 }
 
 /// A row of `performance_minute`.
@@ -114,8 +132,7 @@ impl TableRow for PerformanceHour {
         name(texts, place.campaign, sink);
         name(texts, place.creative, sink);
         name(texts, place.site, sink);
-        sink.text(Text::word(place.country.as_str()));
-        sink.text(Text::word(place.device.as_str()));
+        seen_on(place.country, place.device, sink);
         measures(sums, sink);
     }
 }
@@ -216,8 +233,7 @@ impl TableRow for SupplyHour {
         let (key, supply) = self;
         sink.window(key.hour.start_millis());
         name(texts, key.site, sink);
-        sink.text(Text::word(key.country.as_str()));
-        sink.text(Text::word(key.device.as_str()));
+        seen_on(key.country, key.device, sink);
         sink.ints([supply.bid_requests, supply.bids, supply.wins]);
     }
 }
