@@ -51,49 +51,34 @@ impl<'a> Text<'a> {
     }
 }
 
-/// A text of up to seven bytes, which is copied as one number.
+/// A text of up to seven bytes, which is copied as one number: a name that holds its own text.
 #[derive(Copy, Clone, Debug)]
-pub struct Short {
-    /// The text from the highest byte on, and its length in the lowest.
-    packed: u64,
-}
+pub struct Short(Name);
 
 impl Short {
     /// The text of a name, if it is short.
+    #[inline]
     pub fn of_name(name: Name) -> Option<Self> {
-        name.short().map(|text| Self { packed: u64::from_be_bytes(text) })
-    }
-
-    /// A word of ours, which is short.
-    pub const fn word(word: &str) -> Self {
-        assert!(word.len() < 8, "a short word");
-        let mut bytes = [0; 8];
-        let mut len = 0;
-        while len < word.len() {
-            bytes[len] = word.as_bytes()[len];
-            len += 1;
-        }
-        bytes[7] = len as u8;
-        Self { packed: u64::from_be_bytes(bytes) }
+        name.is_inline().then_some(Self(name))
     }
 
     /// The length of the text.
     fn len(self) -> usize {
-        (self.packed & 7) as usize
+        (self.0.raw() & 7) as usize
     }
 
     /// Appends the text.
     #[inline]
     pub fn append_to(self, out: &mut Vec<u8>) {
-        self.append(self.packed, self.len(), out);
+        self.append(self.0.raw(), self.len(), out);
     }
 
     /// Appends the text as a cell of CSV and a comma behind it, if it needs no quotes.
     #[inline]
     pub fn append_cell_to(self, out: &mut Vec<u8>) -> bool {
-        let len = self.len();
+        let (packed, len) = (self.0.raw(), self.len());
         // In place of what is behind the text, bytes that need none.
-        let text = self.packed | (!HIGH_BITS >> (8 * len));
+        let text = packed | (!HIGH_BITS >> (8 * len));
         // What needs quotes is less than a hyphen. Less that, such a byte gets its highest bit, and so does
         // one that has it: who is in doubt looks closer.
         let doubtful = (text.wrapping_sub(u64::from_ne_bytes([b'-'; 8])) | text) & HIGH_BITS != 0;
@@ -101,7 +86,7 @@ impl Short {
             return false;
         }
         let comma = u64::from(b',') << (56 - 8 * len);
-        self.append(self.packed & !0xff | comma, len + 1, out);
+        self.append(packed & !0xff | comma, len + 1, out);
         true
     }
 
@@ -113,7 +98,7 @@ impl Short {
 
     /// Reads the text.
     pub fn text<T>(self, read: impl FnOnce(Text<'_>) -> T) -> T {
-        read(Text::new(&self.packed.to_be_bytes()[..self.len()]))
+        read(Text::new(&self.0.raw().to_be_bytes()[..self.len()]))
     }
 }
 

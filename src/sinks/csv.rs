@@ -107,6 +107,7 @@ impl CellSink for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataflows::model::ids::Name;
 
     #[test]
     fn only_what_must_be_is_quoted() {
@@ -135,7 +136,7 @@ mod tests {
     fn a_short_text_is_written_as_any_other() {
         for word in ["", "c793", "a,b", "\"", "\n", "\r", "-.!#", "\0", "ünï", "seven..", "seven,."] {
             let (mut short, mut any) = (Lines::default(), Lines::default());
-            short.short(Short::word(word));
+            short.short(Short::of_name(Name::new(word)).expect("it is short"));
             any.text(Text::from(word));
             assert_eq!(short.finish().0, any.finish().0, "{word:?}");
         }

@@ -195,6 +195,7 @@ mod tests {
     use super::*;
     use arrow_array::cast::AsArray;
     use arrow_array::types::{Int32Type, Int64Type};
+    use dataflows::model::ids::Name;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     const COLUMNS: [Column; 3] = [
@@ -220,7 +221,7 @@ mod tests {
                 group.window(hour);
                 match n % 2 {
                     0 => group.text(Text::from(&*site)),
-                    _ => group.short(Short::word(&site)),
+                    _ => group.short(Short::of_name(Name::new(&site)).expect("it is short")),
                 }
                 group.int(spend);
                 group.end_row().expect("encodes");

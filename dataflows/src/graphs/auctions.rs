@@ -13,7 +13,6 @@
 //! by the retention of the inputs. *Late events*: an impression before its bid is no win until the
 //! bid comes; a better bid replaces the accepted one everywhere.
 
-use differential_dataflow::difference::Semigroup;
 use serde::{Deserialize, Serialize};
 
 use crate::model::events::{Bid, Country, Device, Placed};
@@ -103,20 +102,14 @@ impl GroupRule for Auctions {
         for candidates in bids.chunk_by(|a, b| a.0.dims.campaign == b.0.dims.campaign) {
             let Some(bid) = elect(Feed::BidRequests, candidates, &mut lanes.third) else { continue };
             let place = Placed::new(bid.ts.minute(), &bid.dims);
-            let mut here = Measures { bids: 1, bid_micros: bid.bid.0, ..Measures::default() };
             supply.at(place).bids += 1;
+            lanes.first.give(place, Measures { bids: 1, bid_micros: bid.bid.0, ..Measures::default() });
             let won = impressions.iter().filter(|(served, _)| served.place.campaign == bid.dims.campaign);
             for (served, count) in won {
-                let measures = Measures { wins: *count as i32, ..served.measures(*count) };
                 // Mostly it is served in the minute of its auction, and is one fact with the bid.
-                if served.place == place {
-                    here.plus_equals(&measures);
-                } else {
-                    lanes.first.give(served.place, measures);
-                }
+                lanes.first.count(served.place, Measures { wins: *count as i32, ..served.measures(*count) });
                 supply.at(served.place).wins += *count as i64;
             }
-            lanes.first.give(place, here);
         }
         for (served, count) in impressions {
             let campaign = served.place.campaign;

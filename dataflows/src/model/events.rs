@@ -69,7 +69,7 @@ impl Device {
         [Device::Unknown, Device::Ctv, Device::Desktop, Device::Mobile, Device::Other, Device::Tablet];
 
     /// The device's text in feeds and tables.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Device::Unknown => "",
             Device::Ctv => "ctv",

@@ -52,17 +52,8 @@ impl Id {
     /// The key of `text`. Equal texts have equal keys in every process and every run.
     pub fn new(text: &str) -> Self {
         if text.len() <= Self::INLINE_MAX {
-            let bytes = text.as_bytes();
-            let [hi, lo] = match bytes.first_chunk().zip(bytes.last_chunk()) {
-                // The last eight bytes begin among the first eight, or right behind them.
-                Some((first, last)) => {
-                    let known = 8 * (16 - bytes.len() as u32);
-                    let behind = u64::from_be_bytes(*last).checked_shl(known).unwrap_or(0);
-                    [u64::from_be_bytes(*first), behind]
-                }
-                None => [short(bytes), 0],
-            };
-            return Self { hi, lo: lo | bytes.len() as u64 };
+            let value = u128::from_be_bytes(inline(text));
+            return Self { hi: (value >> 64) as u64, lo: value as u64 };
         }
         let hash = xxh3_128(text.as_bytes());
         Self { hi: (hash >> 64) as u64, lo: mark_hashed(hash as u64, Self::INLINE_MAX as u64) }
@@ -115,15 +106,15 @@ impl Name {
     /// The key of `text`. Equal texts have equal keys in every process and every run.
     pub fn new(text: &str) -> Self {
         if text.len() <= Self::INLINE_MAX {
-            return Self(short(text.as_bytes()) | text.len() as u64);
+            return Self(u64::from_be_bytes(inline(text)));
         }
         Self(mark_hashed(xxh3_64(text.as_bytes()), Self::INLINE_MAX as u64))
     }
 
-    /// The text of a name of up to seven bytes, then zeros; in the last place is its length.
-    pub fn short(self) -> Option<[u8; 8]> {
-        let bytes = self.0.to_be_bytes();
-        (usize::from(bytes[7]) <= Self::INLINE_MAX).then_some(bytes)
+    /// Whether the name holds its own text: the bytes of [`Name::raw`] from the highest on, as many
+    /// as the lowest says, and zeros between.
+    pub fn is_inline(self) -> bool {
+        self.0 & 0xff <= Self::INLINE_MAX as u64
     }
 
     /// How this key holds its text.
@@ -138,11 +129,12 @@ impl Name {
     }
 }
 
-/// The bytes of a short text, from the highest of a number on.
-fn short(text: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.iter_mut().zip(text).for_each(|(byte, text)| *byte = *text);
-    u64::from_be_bytes(bytes)
+/// A text of fewer than `N` bytes, zeros, and its length.
+fn inline<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.iter_mut().zip(text.as_bytes()).for_each(|(byte, text)| *byte = *text);
+    bytes[N - 1] = text.len() as u8;
+    bytes
 }
 
 /// Keeps a hash apart from inlined text, whose last byte is a length of at most `inline_max`.
@@ -243,12 +235,9 @@ mod tests {
         for sample in ["", "a", "site123"] {
             let name = Name::new(sample);
             assert_eq!(text(name.packed()).as_deref(), Some(sample));
-            assert_eq!(
-                name.short().map(|short| short[..usize::from(short[7])].to_vec()),
-                Some(sample.into())
-            );
+            assert!(name.is_inline());
         }
-        assert_eq!(Name::new("eight...").short(), None);
+        assert!(!Name::new("eight...").is_inline());
         assert_eq!(Name::new(""), Name::EMPTY);
     }
 

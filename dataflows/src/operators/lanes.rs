@@ -48,7 +48,8 @@ impl<D: Ord, R: Abelian + 'static> Lane<D, R> {
         self.mark = self.held.len();
     }
 
-    /// Says that `diff` of `data` is to be counted, one of many of its kind.
+    /// Says that the group yields `diff` of `data`, which is often what was given just before: then
+    /// it is added to that.
     pub fn count(&mut self, data: D, mut diff: R) {
         if self.retracting {
             diff.negate();

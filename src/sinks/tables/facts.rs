@@ -53,18 +53,9 @@ fn name(texts: &Texts, key: Name, sink: &mut impl CellSink) {
 }
 
 /// The cells of a country and a device.
-fn seen_on(country: Country, device: Device, sink: &mut impl CellSink) {
-    const DEVICES: [Short; Device::ALL.len()] = {
-        let mut words = [Short::word(""); Device::ALL.len()];
-        let mut at = 0;
-        while at < words.len() {
-            words[at] = Short::word(Device::ALL[at].as_str());
-            at += 1;
-        }
-        words
-    };
-    sink.short(Short::word(country.as_str()));
-    sink.short(DEVICES[device as usize]);
+fn seen_on(texts: &Texts, country: Country, device: Device, sink: &mut impl CellSink) {
+    name(texts, Name::new(country.as_str()), sink);
+    name(texts, Name::new(device.as_str()), sink);
 }
 
 /// A row of `performance_minute`.
@@ -132,7 +123,7 @@ impl TableRow for PerformanceHour {
         name(texts, place.campaign, sink);
         name(texts, place.creative, sink);
         name(texts, place.site, sink);
-        seen_on(place.country, place.device, sink);
+        seen_on(texts, place.country, place.device, sink);
         measures(sums, sink);
     }
 }
@@ -233,7 +224,7 @@ impl TableRow for SupplyHour {
         let (key, supply) = self;
         sink.window(key.hour.start_millis());
         name(texts, key.site, sink);
-        seen_on(key.country, key.device, sink);
+        seen_on(texts, key.country, key.device, sink);
         sink.ints([supply.bid_requests, supply.bids, supply.wins]);
     }
 }
