@@ -165,14 +165,7 @@ impl Keeper {
         let mut next = self.current.clone();
         next.epoch = next.epoch.max(epoch);
         next.files = files;
-        next.residues = match residues.residues.is_empty() {
-            true => None,
-            false => {
-                let (bytes, listed) = residues.write(self.object("residues"));
-                self.write(&listed.name, bytes)?;
-                Some(listed)
-            }
-        };
+        next.residues = residues.write(self.object("residues"), |name, bytes| self.write(name, bytes))?;
         // Twice, as the last two manifests keep what they name.
         self.commit(next.clone())?;
         self.commit(next)?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ArchiveError;
 use super::kind::Kind;
 use crate::bindings::{Positions, TopicPartition};
-use crate::checkpoint::{Damage, HeldResidues, HeldRows, Listed, rows_of, seal, unseal};
+use crate::checkpoint::{Damage, HeldResidues, HeldRows, Listed, rows_of, seal, unseal, unseal_listed};
 use crate::store::{Store, StoreError};
 
 const VERSION: u32 = 1;
@@ -194,7 +194,7 @@ pub fn residues(store: &Store, manifests: &[Manifest]) -> Result<HeldResidues, A
         return Ok(HeldResidues::default());
     };
     let bytes = store.read(&listed.name).map_err(|source| failed(store, source))?;
-    HeldResidues::read(&bytes, listed).map_err(|damage| damaged(store, listed, damage))
+    unseal_listed(&bytes, listed).map_err(|damage| damaged(store, listed, damage))
 }
 
 fn damaged(store: &Store, listed: &Listed, Damage { at, what }: Damage) -> ArchiveError {

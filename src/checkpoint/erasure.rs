@@ -61,14 +61,8 @@ impl Rewriter {
         next.segments = self.sift(&next, &next.segments, "segment", retain)?;
         next.kept = self.sift(&next, &next.kept, "kept", retain)?;
         next.epoch = epoch;
-        next.residues = match residues.residues.is_empty() {
-            true => None,
-            false => {
-                let (bytes, listed) = residues.write(self.keeper.object("residues", "json"));
-                self.store.create(&listed.name, bytes)?;
-                Some(listed)
-            }
-        };
+        let name = self.keeper.object("residues", "json");
+        next.residues = residues.write(name, |name, bytes| self.store.create(name, bytes).map(drop))?;
         // Twice, as the last two manifests keep what they name.
         self.keeper.commit(next.clone())?;
         self.keeper.commit(next)

@@ -43,11 +43,9 @@ impl<'a> Import<'a> {
     /// # Errors
     /// See [`CheckpointError`].
     pub fn add_residues(&mut self, residues: &HeldResidues) -> Result<(), CheckpointError> {
-        if !residues.residues.is_empty() {
-            let (bytes, listed) = residues.write(format!("residues-{}-import.json", self.manifest.run));
-            self.store.create(&listed.name, bytes)?;
-            self.manifest.residues = Some(listed);
-        }
+        let name = format!("residues-{}-import.json", self.manifest.run);
+        self.manifest.residues =
+            residues.write(name, |name, bytes| self.store.create(name, bytes).map(drop))?;
         Ok(())
     }
 

@@ -167,9 +167,7 @@ pub fn write_rows(rows: &HeldRows, name: String) -> (Vec<u8>, Listed) {
             row: row.clone(),
         })
         .collect();
-    let bytes = seal(&held);
-    let (length, checksum) = (bytes.len() as u64, xxh3_64(&bytes));
-    (bytes, Listed::other(name, length, checksum))
+    seal_listed(&held, name)
 }
 
 /// Reads the residues that a manifest names.
@@ -179,7 +177,7 @@ pub fn write_rows(rows: &HeldRows, name: String) -> (Vec<u8>, Listed) {
 pub fn read_residues(store: &Store, manifest: &Manifest) -> Result<HeldResidues, CheckpointError> {
     let Some(listed) = &manifest.residues else { return Ok(HeldResidues::default()) };
     let bytes = super::recovery::read(store, &listed.name)?;
-    HeldResidues::read(&bytes, listed).map_err(|damage| damaged(store, &listed.name, damage))
+    unseal_listed(&bytes, listed).map_err(|damage| damaged(store, &listed.name, damage))
 }
 
 /// Reads the rows of lookup topics.
@@ -196,10 +194,7 @@ pub fn read_rows(store: &Store, listed: &Listed) -> Result<HeldRows, CheckpointE
 /// # Errors
 /// What is wrong with it.
 pub fn rows_of(bytes: &[u8], listed: &Listed) -> Result<HeldRows, Damage> {
-    if xxh3_64(bytes) != listed.checksum {
-        return Err(Damage { at: 0, what: "its checksum is not the one in the manifest" });
-    }
-    let held: Vec<HeldRow> = unseal(bytes)?;
+    let held: Vec<HeldRow> = unseal_listed(bytes, listed)?;
     let row = |HeldRow { topic, partition, key, row }: HeldRow| {
         let key = STANDARD.decode(key).map_err(|_| Damage { at: 0, what: "a key is no base 64" })?;
         Ok(((TopicPartition { topic, partition }, key.into()), row))
@@ -234,4 +229,22 @@ pub fn unseal<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Damage> {
         return Err(Damage { at, what: "its checksum is not that of its contents" });
     }
     serde_json::from_slice(body).map_err(|_| Damage { at: 0, what: "it does not say what it should" })
+}
+
+/// A value as an object, and what a manifest names of it.
+pub fn seal_listed(value: &impl Serialize, name: String) -> (Vec<u8>, Listed) {
+    let bytes = seal(value);
+    let (length, checksum) = (bytes.len() as u64, xxh3_64(&bytes));
+    (bytes, Listed::other(name, length, checksum))
+}
+
+/// The value of an object, if it is the one that a manifest names.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn unseal_listed<T: for<'a> Deserialize<'a>>(bytes: &[u8], listed: &Listed) -> Result<T, Damage> {
+    if xxh3_64(bytes) != listed.checksum {
+        return Err(Damage { at: 0, what: "its checksum is not the one in the manifest" });
+    }
+    unseal(bytes)
 }

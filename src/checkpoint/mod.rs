@@ -34,7 +34,7 @@ pub use error::CheckpointError;
 pub use fed::{Fed, Records};
 pub use fence::{Fence, LEASE, MARGIN, seat};
 pub use import::Import;
-pub use manifest::{HeldRows, Manifest, rows_of, seal, unseal, write_rows};
+pub use manifest::{HeldRows, Manifest, rows_of, seal, unseal, unseal_listed, write_rows};
 pub use part::{Errand, Part, Save};
 pub use records::{Record, RejectCount};
 pub use recovery::Recovery;

@@ -3,10 +3,9 @@
 use dataflows::graphs::residue::Residue;
 use dataflows::model::time::EventTime;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::manifest::{seal, unseal};
-use super::segment::{Damage, Listed};
+use super::manifest::seal_listed;
+use super::segment::Listed;
 use super::texts::Keys;
 use crate::names::{Collision, Dated, Names, Text};
 
@@ -39,21 +38,20 @@ impl HeldResidues {
         self.residues.iter().filter(move |residue| !residue.is_frozen(freeze)).copied()
     }
 
-    /// As an object.
-    pub fn write(&self, name: String) -> (Vec<u8>, Listed) {
-        let bytes = seal(self);
-        let (length, checksum) = (bytes.len() as u64, xxh3_64(&bytes));
-        (bytes, Listed::other(name, length, checksum))
-    }
-
-    /// From the bytes of such an object.
+    /// Creates them as an object, and says what a manifest names of it; nothing where there are none.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn read(bytes: &[u8], listed: &Listed) -> Result<Self, Damage> {
-        if xxh3_64(bytes) != listed.checksum {
-            return Err(Damage { at: 0, what: "its checksum is not the one in the manifest" });
+    /// That of `create`.
+    pub fn write<E>(
+        &self,
+        name: String,
+        create: impl FnOnce(&str, Vec<u8>) -> Result<(), E>,
+    ) -> Result<Option<Listed>, E> {
+        if self.residues.is_empty() {
+            return Ok(None);
         }
-        unseal(bytes)
+        let (bytes, listed) = seal_listed(self, name);
+        create(&listed.name, bytes)?;
+        Ok(Some(listed))
     }
 }
