@@ -170,23 +170,8 @@ impl Job {
 
     /// Takes a batch into the present epoch.
     pub fn feed(&mut self, batch: &Batch) {
+        self.change(batch, 1);
         let Batch { bids, impressions, clicks, conversions, rejects, .. } = batch;
-        for (auction, bid) in bids {
-            self.arrive(Feed::BidRequests, bid.ts);
-            self.inputs.bids.update((*auction, *bid), 1);
-        }
-        for (id, impression) in impressions {
-            self.arrive(Feed::Impressions, impression.ts);
-            self.inputs.impressions.update((*id, *impression), 1);
-        }
-        for (id, click) in clicks {
-            self.arrive(Feed::Events, click.ts);
-            self.inputs.clicks.update((*id, *click), 1);
-        }
-        for (id, conversion) in conversions {
-            self.arrive(Feed::Events, conversion.ts);
-            self.inputs.conversions.update((*id, *conversion), 1);
-        }
         for reject in rejects {
             self.count_rejects(batch.gate.minute(reject.ts), reject.feed, reject.reason, 1);
             self.counts.rejected[reject.feed as usize][reject.reason as usize] += 1;
@@ -205,26 +190,25 @@ impl Job {
 
     /// Takes the events of a batch out again, from the present epoch on.
     pub fn retract(&mut self, batch: &Batch) {
-        let Batch { bids, impressions, clicks, conversions, .. } = batch;
-        let arrived = &mut self.arrived;
-        let mut depart = |feed: Feed, ts: EventTime| {
-            arrived.count(QualityKey { minute: ts.minute(), feed, what: Quality::Received }, -1);
-        };
-        for record in bids {
-            depart(Feed::BidRequests, record.1.ts);
-            self.inputs.bids.update(*record, -1);
+        self.change(batch, -1);
+    }
+
+    fn change(&mut self, Batch { bids, impressions, clicks, conversions, .. }: &Batch, by: isize) {
+        for (auction, bid) in bids {
+            self.arrive(Feed::BidRequests, bid.ts, by);
+            self.inputs.bids.update((*auction, *bid), by);
         }
-        for record in impressions {
-            depart(Feed::Impressions, record.1.ts);
-            self.inputs.impressions.update(*record, -1);
+        for (id, impression) in impressions {
+            self.arrive(Feed::Impressions, impression.ts, by);
+            self.inputs.impressions.update((*id, *impression), by);
         }
-        for record in clicks {
-            depart(Feed::Events, record.1.ts);
-            self.inputs.clicks.update(*record, -1);
+        for (id, click) in clicks {
+            self.arrive(Feed::Events, click.ts, by);
+            self.inputs.clicks.update((*id, *click), by);
         }
-        for record in conversions {
-            depart(Feed::Events, record.1.ts);
-            self.inputs.conversions.update(*record, -1);
+        for (id, conversion) in conversions {
+            self.arrive(Feed::Events, conversion.ts, by);
+            self.inputs.conversions.update((*id, *conversion), by);
         }
     }
 
@@ -236,10 +220,10 @@ impl Job {
         self.inputs.residues.update(residue, 1);
     }
 
-    fn arrive(&mut self, feed: Feed, ts: EventTime) {
+    fn arrive(&mut self, feed: Feed, ts: EventTime, by: isize) {
         let latest = &mut self.latest[feed as usize];
         *latest = (*latest).max(Some(ts));
-        self.arrived.count(QualityKey { minute: ts.minute(), feed, what: Quality::Received }, 1);
+        self.arrived.count(QualityKey { minute: ts.minute(), feed, what: Quality::Received }, by);
     }
 
     /// Counts rejects in a minute, which need not be their own.
