@@ -46,6 +46,8 @@ cases! {
     ListedSite,
     ListedClick,
     Win,
+    /// An impression in the minute of its bid, under all that this says.
+    WinInPlaceOfBid,
     ImpressionWithoutBid,
     ListedImpressionOfBid,
     /// Several bids of an auction under one place of `supply_hour`.

@@ -148,13 +148,16 @@ impl World {
 
     fn impression(&mut self) -> Record {
         let bid = self.live(|record| matches!(record, Record::Bid(..)));
-        let mut dims = self.dims();
+        let (mut dims, mut ts) = (self.dims(), self.moment());
         let mut auction = self.id("auction", self.ids / 3);
         if let Some(Record::Bid(of, bid)) = bid.filter(|_| self.rng.random_bool(0.6)) {
             (auction, dims.campaign) = (of, bid.dims.campaign);
+            if self.rng.random_bool(0.5) {
+                (dims, ts) = (bid.dims, bid.ts);
+            }
         }
         let impression = Impression {
-            ts: self.moment(),
+            ts,
             auction,
             user: self.id("user", self.ids / 8),
             dims,

@@ -156,13 +156,15 @@ impl Traffic {
                 measures.viewable += i32::from(impression.viewable);
                 measures.spend_micros += impression.cost.0;
             });
-            let won = accepted.bids.contains_key(&(impression.auction, impression.dims.campaign));
-            if won {
+            let bid = accepted.bids.get(&(impression.auction, impression.dims.campaign));
+            if let Some(bid) = bid {
                 tables.perform(impression.ts, &impression.dims, |measures| measures.wins += 1);
                 tables.supply(supply_key(impression.ts, &impression.dims), |supply| supply.wins += 1);
+                let there = minute(bid.ts) == minute(impression.ts) && bid.dims == impression.dims;
+                coverage.saw(Case::WinInPlaceOfBid, there);
             }
-            coverage.saw(Case::Win, won);
-            coverage.saw(Case::ImpressionWithoutBid, !won);
+            coverage.saw(Case::Win, bid.is_some());
+            coverage.saw(Case::ImpressionWithoutBid, bid.is_none());
         }
         let mut clicked = BTreeSet::new();
         for (click, impression) in self.clicks.values() {
