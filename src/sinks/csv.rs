@@ -134,11 +134,27 @@ mod tests {
 
     #[test]
     fn a_short_text_is_written_as_any_other() {
-        for word in ["", "c793", "a,b", "\"", "\n", "\r", "-.!#", "\0", "ünï", "seven..", "seven,."] {
+        let cells = [
+            ("", ""),
+            ("c793", "c793"),
+            ("a,b", "\"a,b\""),
+            ("\"", "\"\"\"\""),
+            ("\n", "\"\n\""),
+            ("\r", "\"\r\""),
+            ("-.!#", "-.!#"),
+            ("\0", "\0"),
+            ("ünï", "ünï"),
+            ("seven..", "seven.."),
+            ("seven,.", "\"seven,.\""),
+        ];
+        for (word, cell) in cells {
             let (mut short, mut any) = (Lines::default(), Lines::default());
             short.short(Short::of_name(Name::new(word)).expect("it is short"));
             any.text(Text::from(word));
-            assert_eq!(short.finish().0, any.finish().0, "{word:?}");
+            let expected = format!("{cell},");
+            for lines in [short, any] {
+                assert_eq!(String::from_utf8_lossy(&lines.finish().0), expected, "{word:?}");
+            }
         }
     }
 }
