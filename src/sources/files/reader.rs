@@ -130,6 +130,7 @@ impl SplitReader {
                     let at = lines.offset();
                     let line = match lines.next_line() {
                         Ok(Some(line)) => line,
+                        Ok(None) if at == 0 => return Err(empty().into()),
                         Ok(None) => return Ok(false),
                         Err(error) => {
                             let what = format!("the file can't be read on: {error}");
@@ -239,13 +240,17 @@ impl SplitReader {
     }
 }
 
-/// Gives the first line to the decoder; an empty file needs no header.
+/// Gives the first line to the decoder.
 fn header(decoder: &mut TextDecoder, lines: &mut Lines) -> Result<(), Broken> {
     match lines.next_line() {
-        Ok(None) => Ok(()),
+        Ok(None) => Err(empty()),
         Ok(Some(line)) => decoder.header(line.bytes).map_err(Broken::at_start),
         Err(error) => Err(unreadable(error)),
     }
+}
+
+pub(super) fn empty() -> Broken {
+    Broken::at_start("the file is empty")
 }
 
 pub(super) fn unreadable(error: std::io::Error) -> Broken {

@@ -13,7 +13,7 @@ use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::FooterTail;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::reader::{Broken, Failure, unreadable};
+use super::reader::{Broken, Failure, empty, unreadable};
 use super::{Contents, InputFile, SourceError};
 use crate::formats::parquet::{ParquetReader, chunks, footer};
 use crate::names::SharedNames;
@@ -29,7 +29,7 @@ pub fn footer_of(file: &InputFile) -> Result<ArrowReaderMetadata, Failure> {
         Address::File(path) => {
             let opened = File::open(path).map_err(unreadable)?;
             if file.bytes == 0 {
-                return Err(Broken::at_start("the file is empty").into());
+                return Err(empty().into());
             }
             footer(&opened)
         }
